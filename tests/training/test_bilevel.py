@@ -110,7 +110,7 @@ def unrolled(problem: Problem, steps, momentum=0.0, weight_decay=0.0, momentum_b
     buffers = dict(momentum_buffers or {})
     for t in range(steps + adapt):
         loss = problem.inner(theta, meta) if t < steps else problem.task(theta)
-        gradients = torch.autograd.grad(loss, list(theta.values()), create_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(loss, list(theta.values()), create_graph=differentiate, allow_unused=True)
         for (k, x), g in zip(theta.items(), gradients, strict=True):
             g = (torch.zeros_like(x) if g is None else g) + weight_decay * x
             buffers[k] = momentum * buffers[k] + g if k in buffers else g

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ __all__ = ["hypergradient"]
 
 Vector = tuple[Tensor, ...]
 """A vector of the space of all parameters (or of all meta-parameters): one tensor for each name, in the order of the dictionary."""
+_Loss = Callable[[Vector, Vector], Tensor]
 
 
 def hypergradient(
@@ -132,10 +133,7 @@ def hypergradient(
     return dict(zip(meta_params, d_phi, strict=True)), outer.detach()
 
 
-class _Loss(Protocol):
-    def __call__(self, theta: Vector, phi: Vector) -> Tensor: ...
-
-
+@runtime_checkable
 class _Pullback(Protocol):
     """v -> ((d^2 L / d theta^2) v, (d^2 L / d phi d theta) v); a product that is not asked for is the empty vector."""
 
@@ -211,7 +209,7 @@ def _leaves(tensors: Iterable[Tensor]) -> Vector:
     return tuple(x.detach().requires_grad_() for x in tensors)
 
 
-def _scalar(name: str, value: Tensor) -> Tensor:
+def _scalar(name: str, value: object) -> Tensor:
     if isinstance(value, Tensor) and value.ndim == 0:
         return value
     given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{type(value).__name__} {value!r}"

@@ -1,0 +1,5 @@
+"""``python -m hubtune``, such as under torchrun."""
+
+from hubtune.cli.main import main
+
+main()

@@ -1,0 +1,31 @@
+"""``hubtune cache``: features and scores that are kept."""
+
+from typing import Annotated
+
+import typer
+
+from hubtune.cli.options import Json, print_json
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; searches compute it again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how large the cache of features and scores is, or delete it."""
+    import shutil
+
+    from hubtune.runs import cache_folder
+
+    folder = cache_folder()
+    sizes = {}
+    for part in ("features", "scores"):
+        files = [path for path in (folder / part).rglob("*") if path.is_file()]
+        sizes[part] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+        if clear:
+            shutil.rmtree(folder / part, ignore_errors=True)
+    if as_json:
+        print_json({"folder": str(folder), "cleared": clear, **sizes})
+        return
+    for part, size in sizes.items():
+        print(f"{part}: {size['files']} files, {size['bytes'] / 1e6:.1f} MB{', deleted' if clear else ''}")
+    print(folder)

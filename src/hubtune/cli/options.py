@@ -1,0 +1,108 @@
+"""Options that several commands share, and what they stand for. Nothing here imports torch before a command runs."""
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hubtune.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from hubtune.hub import Hub
+    from hubtune.runs import Listener
+    from hubtune.tasks import Task
+
+Data = Annotated[
+    str, typer.Argument(help="A folder of images (a class a subfolder), a folder of parquet files, an .npz, demo:NAME, hf:..., torchvision:...")
+]
+HubSpec = Annotated[str, typer.Option("--hub", help="demo, a folder of models, timm, timm:PATTERN, torchvision, hf:ORG/NAME, paper:homogeneous.")]
+Where = Annotated[str | None, typer.Option("--where", help="SQL over the models' cards, such as \"params < 5e6 and license like 'apache%'\".")]
+Models = Annotated[str | None, typer.Option("--models", help="Names of models of the hub, separated by commas.")]
+Strategy = Annotated[str, typer.Option(help="task-agnostic, linear, knn, hybrid-linear, hybrid-knn, logme or any proxy, random.")]
+InputSize = Annotated[int | None, typer.Option("--input-size", min=8, help="Largest side in pixels: models made for larger images see them at this size.")]
+Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
+Augmentation = Annotated[str, typer.Option(help="none, flip, crop, crop+flip.")]
+Train = Annotated[int | None, typer.Option("--train", min=1, help="Use only the first so many training images.")]
+Test = Annotated[int | None, typer.Option("--test", min=1, help="Use only the first so many test images.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
+
+
+def open_hub(spec: str, where: str | None = None, models: str | None = None) -> "Hub":
+    """The hub that --hub, --where and --models describe."""
+    from hubtune.hub import Hub
+
+    hub = Hub.open(spec)
+    if where:
+        hub = hub.where(where)
+    if models:
+        hub = hub.subset([name.strip() for name in models.split(",") if name.strip()])
+    if len(hub) == 0:
+        raise ConfigurationError(f"no model of {spec} is left after --where {where!r}; expected at least one: loosen the condition")
+    return hub
+
+
+def open_task(data: str, augmentation: str = "none", train: int | None = None, test: int | None = None) -> "Task":
+    """The task that DATA, --augmentation, --train and --test describe."""
+    from hubtune.tasks import Task
+
+    return Task.open(data, augmentation=augmentation).take(train=train, test=test)
+
+
+def settings(pairs: list[str]) -> dict[str, str]:
+    """``["top_k=2", ...]`` as a dictionary.
+
+    Raises:
+        ConfigurationError: a pair without an equals sign.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise ConfigurationError(f"--set {wrong[0]!r} has no value; expected NAME=VALUE, such as --set steps=600")
+    return {name.strip(): value.strip() for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def command_line() -> str:
+    """What was typed, for the record."""
+    return shlex.join(["hubtune", *sys.argv[1:]])
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on standard output; NaN and infinities become null."""
+    from hubtune.runs.record import plain
+
+    print(json.dumps(plain(value), indent=1, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def progress() -> Iterator["Listener"]:
+    """A listener that shows bars with an estimate on standard error, and notes above them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    names = {"search": "scoring models", "train": "training"}
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}", style="dim"),
+    )
+    with Progress(*columns, console=console) as bars:
+        known: dict[str, Any] = {}
+
+        def listen(event) -> None:
+            if not event.total:
+                console.print(f"note: {event.detail}", highlight=False, markup=False, style="yellow")
+                return
+            if event.stage not in known:
+                known[event.stage] = bars.add_task(names.get(event.stage, event.stage), total=event.total, detail="")
+            bars.update(known[event.stage], completed=event.done, total=event.total, detail=event.detail)
+
+        yield listen

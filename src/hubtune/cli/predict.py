@@ -1,0 +1,52 @@
+"""``hubtune predict``: what a run's model says of images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubtune.cli.options import Json, print_json
+from hubtune.errors import DataError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    top: Annotated[int, typer.Option(min=1, help="Most probable classes to show.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Predict the classes of images with the model of a run."""
+    import hubtune
+
+    model = hubtune.load(run)
+    paths = [path for given in images for path in _files(given)]
+    prediction = model.predict(paths)
+    rows = []
+    for i, path in enumerate(paths):
+        order = prediction.probabilities[i].argsort()[::-1][:top]
+        row = {
+            "image": str(path),
+            "label": prediction.labels[i],
+            "probabilities": {model.class_names[c]: float(prediction.probabilities[i, c]) for c in order},
+        }
+        if prediction.path is not None:
+            row["path"] = prediction.path[i].tolist()
+        rows.append(row)
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        shown = "  ".join(f"{name} {100 * value:.1f} %" for name, value in row["probabilities"].items())
+        path = "  path " + " ".join(f"{weight:.2f}" for weight in row["path"]) if "path" in row else ""
+        print(f"{row['image']}  {shown}{path}")
+
+
+def _files(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"{given} holds no image files; expected some of {', '.join(sorted(SUFFIXES))}")
+    return found

@@ -1,0 +1,110 @@
+"""``hubtune tune``: from labelled images to the best transferred model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubtune.cli.options import (
+    Augmentation,
+    Data,
+    Device,
+    HubSpec,
+    InputSize,
+    Json,
+    Models,
+    Seed,
+    Strategy,
+    Test,
+    Train,
+    Where,
+    command_line,
+    open_hub,
+    open_task,
+    print_json,
+    progress,
+    settings,
+)
+
+
+def tune(
+    data: Data,
+    hub: HubSpec = "demo",
+    where: Where = None,
+    models: Models = None,
+    method: Annotated[str, typer.Option(help="fine-tune, linear-probe, scratch, or my.module:Class.")] = "fine-tune",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A field of the method: NAME=VALUE; may be repeated.")] = None,
+    strategy: Strategy = "hybrid-linear",
+    budget: Annotated[int | None, typer.Option(help="Search first and go on with so many models; by default 2, or all of --models.")] = None,
+    input_size: InputSize = None,
+    seed: Seed = 0,
+    train: Train = None,
+    test: Test = None,
+    augmentation: Augmentation = "none",
+    out: Annotated[Path | None, typer.Option(help="The run's folder; by default one under HUBTUNE_RUNS.")] = None,
+    device: Device = None,
+    precision: Annotated[str, typer.Option(help="no or bf16.")] = "no",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes side by side on a CPU; by default one a core.")] = None,
+    time_limit: Annotated[float | None, typer.Option(min=1, help="Seconds after which no further step is made.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate seconds and downloads.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search a hub, transfer the picks, and keep the best model by validation accuracy."""
+    from hubtune.workflow import estimate, method_named
+    from hubtune.workflow import tune as run_tune
+
+    chosen = method_named(method, settings(set_ or []))
+    found = open_hub(hub, where, models)
+    task = open_task(data, augmentation, train, test)
+    if budget is None and models is None and not chosen.takes_many:
+        budget = min(2, len(found))
+    if dry_run:
+        print_estimate(estimate(task, found, chosen, budget=budget, input_size=input_size, device=device), as_json)
+        return
+    with progress() as listen:
+        run = run_tune(
+            task,
+            found,
+            chosen,
+            seed=seed,
+            budget=budget,
+            strategy=strategy,
+            input_size=input_size,
+            out=out,
+            device=device,
+            precision=precision,
+            workers=workers,
+            time_limit=time_limit,
+            request={"hub": hub, "where": where, "command": command_line()},
+            on_event=listen,
+        )
+    if as_json:
+        print_json({"path": str(run.path), "metrics": run.metrics, "chosen": run.record["chosen"], "seconds": run.record["seconds"]})
+        return
+    from rich.console import Console
+
+    from hubtune.report import summary
+
+    Console().print(summary(run.record))
+    print(f"run:    {run.path}\nmodel:  {run.path / 'model'}\nreport: {run.path / 'report.html'}")
+
+
+def print_estimate(estimated: dict, as_json: bool) -> None:
+    if as_json:
+        print_json(estimated)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="estimate")
+    for column in ("model", "download", "search", "training"):
+        table.add_column(column)
+    for row in estimated["rows"]:
+        table.add_row(
+            row["name"],
+            f"{row['download_bytes'] / 1e6:.0f} MB" if row["download_bytes"] else "none",
+            f"{row['search_seconds']:.0f} s",
+            f"{row['training_seconds']:.0f} s",
+        )
+    Console().print(table)
+    print(f"about {estimated['seconds']:.0f} s in all: {estimated['search_seconds']:.0f} s of search, then {estimated['trained']} trainings")

@@ -1,0 +1,114 @@
+"""A run is a folder with a ``record.json``; it appears under its name only when it is whole."""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hubtune.errors import RunError
+
+FORMAT = 1
+
+
+@contextlib.contextmanager
+def write_atomically(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``target``; rename it to ``target`` when the block ends without an error.
+
+    An older ``target`` is replaced. A reader sees the old folder or the new one, never a half-written one.
+
+    Raises:
+        RunError: the folder cannot be written (no permission, disk full).
+    """
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        yield temporary
+        temporary.chmod(0o755)
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+            os.rename(target, old / "old")
+            os.rename(temporary, target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(temporary, target)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written ({error.strerror or error}); free some space or name another folder") from error
+    finally:
+        if temporary is not None and temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` against other processes; the system lets go of it when the process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: NaN and infinities become null, paths strings, numpy and torch scalars numbers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        return plain(value.item())
+    return value
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write ``folder/record.json``, whole or not at all."""
+    temporary = folder / ".record.json"
+    temporary.write_text(json.dumps({"format": FORMAT, **plain(record)}, indent=1, ensure_ascii=False))
+    os.replace(temporary, folder / "record.json")
+
+
+def read_record(folder: Path | str) -> dict[str, Any]:
+    """Read a run's record.
+
+    Raises:
+        RunError: there is no record, or it is damaged.
+    """
+    path = Path(folder) / "record.json"
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{folder} is not a run: it holds no record.json; give the folder that 'hubtune tune' printed") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); run the command that made it again") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise RunError(f"{path} is not a record of format {FORMAT}; it was written by another version of HubTune")
+    return record
+
+
+def list_runs(root: Path) -> list[dict[str, Any]]:
+    """What each finished run of a folder was and scored, newest first; a damaged record is left out."""
+    found = []
+    for path in root.glob("*/record.json"):
+        with contextlib.suppress(RunError):
+            record = read_record(path.parent)
+            found.append(
+                {
+                    "name": path.parent.name,
+                    "path": str(path.parent),
+                    "created": record.get("created", ""),
+                    "task": record.get("task", {}).get("name", ""),
+                    "method": record.get("chosen", {}).get("method", ""),
+                    "models": record.get("chosen", {}).get("models", []),
+                    "metrics": record.get("metrics", {}),
+                }
+            )
+    return sorted(found, key=lambda row: (row["created"], row["name"]), reverse=True)

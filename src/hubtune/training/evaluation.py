@@ -1,0 +1,50 @@
+"""Outputs of a predictor on a whole split, and what they score."""
+
+import torch
+from torch import Tensor, nn
+
+from hubtune.errors import TrainingError
+from hubtune.tasks import Split, Task
+from hubtune.training.runtime import Runtime
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error means that a batch did not fit."""
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "out of memory" in str(error).lower()
+
+
+@torch.inference_mode()
+def outputs_of(predictor: nn.Module, split: Split, canvas_size: int | None, runtime: Runtime, batch_size: int = 256) -> Tensor:
+    """Outputs on every row of a split, in order, on the CPU in float32.
+
+    The batch is halved as often as memory runs out.
+
+    Raises:
+        TrainingError: one image alone does not fit into memory.
+    """
+    was_training = predictor.training
+    predictor.eval()
+    try:
+        parts, start = [], 0
+        while start < len(split):
+            stop = min(start + batch_size, len(split))
+            try:
+                canvas = split.canvas(range(start, stop), canvas_size).to(runtime.device)
+                with runtime.autocast():
+                    parts.append(predictor(canvas).float().cpu())
+                start = stop
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if batch_size == 1:
+                    raise TrainingError("one image alone does not fit into memory; choose a smaller input_size or model") from error
+                batch_size //= 2
+        return torch.cat(parts)
+    finally:
+        predictor.train(was_training)
+
+
+def evaluate(predictor: nn.Module, task: Task, split: Split, canvas_size: int | None, runtime: Runtime) -> tuple[Tensor, dict[str, float]]:
+    """The outputs on a split, and the task's metrics of them."""
+    outputs = outputs_of(predictor, split, canvas_size, runtime)
+    return outputs, task.metrics(outputs, split.targets)

@@ -1,0 +1,167 @@
+"""The only loop: batches, evaluation, progress, checkpoints, time limits. What a step does is the learner's business."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hubtune.errors import TrainingError
+from hubtune.training.evaluation import is_out_of_memory
+from hubtune.training.learner import Batch, Learner
+from hubtune.training.runtime import Runtime
+from hubtune.training.seeds import derive
+
+CHECK_EVERY = 10
+"""Steps between looks at the loss: each look waits for the device."""
+
+
+class Diverged(TrainingError):
+    """The loss is no longer a number: the same configuration will always end so."""
+
+
+class OutOfTime(TrainingError):
+    """The time limit was reached; a checkpoint holds what was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How the loop goes about its work; none of it changes what a step computes."""
+
+    seed: int
+    evaluate_every: int
+    """Steps between evaluations on the validation split."""
+    patience: int | None = None
+    """Evaluations without a better metric after which training stops; None never stops."""
+    keep_best: bool = False
+    """Whether the weights of the best evaluation are kept rather than the last ones."""
+    metric: str = "accuracy"
+    higher_is_better: bool = True
+    checkpoint: Path | None = None
+    """File to resume from and to write to; None writes none."""
+    checkpoint_seconds: float = 20.0
+    deadline: float | None = None
+    """``time.monotonic()`` after which to stop."""
+    on_progress: Callable[[int, int, dict[str, float]], None] = field(default=lambda step, steps, scalars: None)
+
+
+@dataclass
+class _State:
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float | None = None
+    best_weights: dict[str, Any] | None = None
+    since_best: int = 0
+    losses: list[torch.Tensor] = field(default_factory=list)
+
+
+def train(
+    learner: Learner,
+    batches: Callable[[int], Batch],
+    evaluate: Callable[[], dict[str, float]],
+    plan: Plan,
+    runtime: Runtime,
+) -> list[dict[str, float]]:
+    """Train for ``learner.steps`` steps, or until validation says stop.
+
+    An interrupted training that is started again with the same checkpoint ends as if it had not been interrupted.
+
+    Args:
+        batches: the batch of each step.
+        evaluate: metrics on the validation split.
+
+    Returns:
+        The history: one row an evaluation, with ``step``, ``progress``, the mean training loss since the last row and ``val_`` metrics.
+
+    Raises:
+        Diverged: a loss is NaN or infinite.
+        OutOfTime: the deadline has passed.
+    """
+    state = _State()
+    if plan.checkpoint is not None and plan.checkpoint.exists():
+        _restore(plan.checkpoint, learner, state, runtime)
+    saved = time.monotonic()
+    with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
+        while state.step < learner.steps and not (plan.patience and state.since_best >= plan.patience):
+            try:
+                _one_step(learner, batches, state, plan, runtime)
+            except KeyboardInterrupt:
+                _save(plan.checkpoint, learner, state, runtime)
+                raise
+            last = state.step == learner.steps
+            if last or state.step % plan.evaluate_every == 0:
+                _evaluate(learner, evaluate, state, plan)
+            late = plan.deadline is not None and time.monotonic() > plan.deadline
+            if not last and (late or time.monotonic() - saved > plan.checkpoint_seconds):
+                _save(plan.checkpoint, learner, state, runtime)
+                saved = time.monotonic()
+            if late and not last:
+                raise OutOfTime(f"the time limit was reached at step {state.step} of {learner.steps}; the same command goes on from there")
+        if plan.keep_best and state.best_weights is not None:
+            learner.predictor().load_state_dict(state.best_weights)
+        learner.finish(batches(step) for step in range(state.step, state.step + 50))
+    return state.history
+
+
+def _one_step(learner: Learner, batches: Callable[[int], Batch], state: _State, plan: Plan, runtime: Runtime) -> None:
+    batch = batches(state.step)
+    share = len(batch) // runtime.processes
+    if runtime.processes > 1 and share:
+        batch = batch.rows(runtime.rank * share, (runtime.rank + 1) * share)
+    while True:
+        # Whatever a step draws (dropout, noise) depends on the step alone, so that a resumed training draws the same.
+        torch.manual_seed(derive(plan.seed, "step", state.step, runtime.rank))
+        try:
+            scalars = learner.step(batch, state.step / learner.steps)
+            break
+        except RuntimeError as error:
+            if not (is_out_of_memory(error) and learner.halve_chunks()):
+                raise
+    state.losses.append(scalars["loss"].detach())
+    state.step += 1
+    if state.step % CHECK_EVERY == 0 or state.step == learner.steps:
+        values = {name: float(value) for name, value in scalars.items()}
+        if not bool(torch.isfinite(torch.stack(state.losses[-CHECK_EVERY:])).all()):
+            raise Diverged(
+                f"the loss is {values['loss']} at step {state.step} of {learner.steps}; choose a smaller learning rate or clip the gradient"
+            )
+        plan.on_progress(state.step, learner.steps, values)
+
+
+def _evaluate(learner: Learner, evaluate: Callable[[], dict[str, float]], state: _State, plan: Plan) -> None:
+    metrics = evaluate()
+    row = {"step": state.step, "progress": state.step / learner.steps, "train_loss": float(torch.stack(state.losses).mean())}
+    state.history.append(row | {f"val_{name}": value for name, value in metrics.items()})
+    state.losses.clear()
+    score = metrics[plan.metric] if plan.higher_is_better else -metrics[plan.metric]
+    if state.best is None or score > state.best:
+        state.best, state.since_best = score, 0
+        if plan.keep_best:
+            state.best_weights = {name: value.detach().clone() for name, value in learner.predictor().state_dict().items()}
+    else:
+        state.since_best += 1
+
+
+def _save(path: Path | None, learner: Learner, state: _State, runtime: Runtime) -> None:
+    if path is None or not runtime.is_main:
+        return
+    content = {
+        "learner": learner.state_dict(),
+        "loop": {name: getattr(state, name) for name in ("step", "history", "best", "best_weights", "since_best", "losses")},
+    }
+    temporary = path.with_suffix(".tmp")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
+
+
+def _restore(path: Path, learner: Learner, state: _State, runtime: Runtime) -> None:
+    try:
+        content = torch.load(path, map_location=runtime.device, weights_only=True)
+        learner.load_state_dict(content["learner"])
+    except Exception as error:
+        raise TrainingError(f"the checkpoint {path} cannot be read ({error}); delete it to train from the start") from error
+    for name, value in content["loop"].items():
+        setattr(state, name, value)

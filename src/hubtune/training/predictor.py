@@ -1,0 +1,63 @@
+"""What is deployed: from a canvas to the task's outputs."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from hubtune.hub import Backbone
+
+
+class Predictor(nn.Module):
+    """A network from images to outputs that can be written to a folder and rebuilt from it. Abstract."""
+
+    kind: str
+    """The name under which the folder says how to rebuild it."""
+
+    @abstractmethod
+    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
+        """The task's outputs, such as logits (B, C)."""
+
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """How to rebuild it with other weights, as JSON; ``from_spec`` takes it back."""
+
+    @classmethod
+    @abstractmethod
+    def from_spec(cls, spec: dict[str, Any]) -> "Predictor": ...
+
+    @property
+    def path(self) -> Float[Tensor, "B m"] | None:
+        """Weights of the models on the last batch's paths, exact zeros where blocked; None where there is one model."""
+        return None
+
+
+class Single(Predictor):
+    """One backbone and one head: ``head(embed(view(canvas)))``."""
+
+    kind = "single"
+
+    def __init__(self, backbone: Backbone, head: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
+        return self.head(self.backbone.embed(self.backbone.view(canvas)))
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "backbone": self.backbone.spec(), "outputs": self.head.out_features}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> "Single":
+        backbone = Backbone.from_spec(spec["backbone"])
+        return cls(backbone, nn.Linear(backbone.feature_dim, spec["outputs"]))
+
+
+@torch.no_grad()
+def freeze(module: nn.Module) -> None:
+    """Take a module out of training: no gradients, evaluation mode."""
+    module.requires_grad_(False)
+    module.eval()

@@ -1,0 +1,75 @@
+"""The device, the precision and the processes a training runs on."""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from hubtune.errors import ConfigurationError
+
+PRECISIONS = ("no", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where and how the arithmetic is done. Several processes are started with torchrun; each takes its share of every batch."""
+
+    device_name: str | None = None
+    """Such as "cpu" or "cuda:1"; None is the best one there is."""
+    precision: str = "no"
+    """Mixed precision of forward passes: "no" or "bf16"."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigurationError(f"precision {self.precision!r} is not known; expected one of {', '.join(PRECISIONS)}")
+
+    @cached_property
+    def _state(self):
+        from accelerate import PartialState
+
+        return PartialState(cpu=self.device_name == "cpu")
+
+    @cached_property
+    def device(self) -> torch.device:
+        try:
+            return torch.device(self.device_name) if self.device_name else self._state.device
+        except RuntimeError as error:
+            raise ConfigurationError(f"device {self.device_name!r} is not known; expected a name such as 'cpu' or 'cuda:0'") from error
+
+    @property
+    def processes(self) -> int:
+        return self._state.num_processes
+
+    @property
+    def rank(self) -> int:
+        return self._state.process_index
+
+    @property
+    def is_main(self) -> bool:
+        return self._state.is_main_process
+
+    def wait(self) -> None:
+        """Wait for the other processes."""
+        self._state.wait_for_everyone()
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        if self.precision == "no":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace each gradient by its mean over the processes, so that each makes the step of the whole batch.
+
+        A parameter that has a gradient in one process only counts as zero in the others.
+        """
+        if self.processes == 1:
+            return
+        for parameter in parameters:
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.processes

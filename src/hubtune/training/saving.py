@@ -1,0 +1,65 @@
+"""A predictor as a folder: safetensors and JSON, no pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hubtune.errors import RunError
+from hubtune.hub import export_timm
+from hubtune.hub.timm_backbone import TimmBackbone
+from hubtune.tasks import Task
+from hubtune.training.predictor import Predictor, Single
+
+CONFIG = "hubtune.json"
+
+
+def save_predictor(predictor: Predictor, folder: Path, task: Task, canvas_size: int | None) -> None:
+    """Write what is deployed.
+
+    One timm network with a linear head becomes a folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads
+    too; anything else is ``model.safetensors`` beside the description that rebuilds it.
+
+    Args:
+        canvas_size: side in pixels of the images that the predictor was trained on; None is the task's native size.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    predictor = predictor.cpu().eval()
+    size = list(task.native_size) if canvas_size is None and task.native_size else canvas_size
+    description: dict[str, Any] = {"predictor": predictor.spec(), "canvas": size, "task": task.describe(), "format": "hubtune"}
+    if isinstance(predictor, Single) and isinstance(predictor.backbone, TimmBackbone) and isinstance(predictor.head, nn.Linear):
+        export_timm(predictor.backbone, predictor.head, folder, tuple(task.describe()["class_names"]))
+        description["format"] = "timm"
+    else:
+        weights = {name: value.detach().clone().contiguous() for name, value in predictor.state_dict().items()}
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / CONFIG).write_text(json.dumps(description, indent=1, ensure_ascii=False))
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The description that ``save_predictor`` wrote.
+
+    Raises:
+        RunError: the folder holds no model of HubTune's.
+    """
+    try:
+        return json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} holds no model that HubTune can load ({error}); give the folder of a finished run") from error
+
+
+def load_weights(predictor: nn.Module, folder: Path) -> None:
+    """Load ``model.safetensors`` into a predictor rebuilt from its description.
+
+    Raises:
+        RunError: the file is damaged or belongs to another architecture.
+    """
+    try:
+        predictor.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:
+        raise RunError(f"the weights in {folder} cannot be loaded ({error}); run the command that made them again") from error
+    predictor.eval()
+
+

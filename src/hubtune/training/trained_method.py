@@ -1,0 +1,77 @@
+"""The fields that every method trained by gradient steps shares."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hubtune.tasks import Task
+from hubtune.training.method import Method
+from hubtune.training.schedules import Schedule
+from hubtune.training.supervised import Optimization
+
+Rate = Annotated[float, Field(gt=0, le=100)]
+
+AUTO_EPOCHS = 12
+"""Passes over the training images under ``steps="auto"``: a few hundred images train in seconds to minutes on two cores."""
+AUTO_STEPS = (60, 2500)
+"""Least and most steps under ``steps="auto"``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedMethod(Method):
+    """A method with one training schedule. Abstract."""
+
+    protocol: Literal["auto", "paper"] = "auto"
+    """Where fields left at "auto" take their values from: the task's size, or the paper's own schedule."""
+    steps: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Optimizer steps."""
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Images a step; never more than there are training images."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Coupled in SGD, decoupled in AdamW."""
+    schedule: Schedule = "step"
+    """step: x 0.1 at 30, 60 and 90 % of the steps."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the steps during which the learning rate grows from 0."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability mass given to all classes alike."""
+    clip_gradient: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; None leaves it."""
+    batch_norm: Literal["train", "frozen"] = "train"
+    """Whether BatchNorm uses the batch's statistics in training, or the pre-trained ones."""
+    evaluations: Annotated[int, Field(ge=1)] = 10
+    """How often the validation split is scored, evenly over the training."""
+    early_stopping: Annotated[int, Field(ge=1)] | None = None
+    """Evaluations without a better score after which training stops; None never stops."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights are kept: those of the last step, or of the best evaluation."""
+
+    def scheduled_steps(self, task: Task) -> int:
+        """Steps for a task of this size."""
+        if self.steps != "auto":
+            return self.steps
+        if self.protocol == "paper":
+            return 2500
+        least, most = AUTO_STEPS
+        return max(least, min(most, AUTO_EPOCHS * len(task.train) // self.scheduled_batch_size(task)))
+
+    def scheduled_batch_size(self, task: Task) -> int:
+        """Images a step for a task of this size."""
+        size = self.batch_size if self.batch_size != "auto" else 512 if self.protocol == "paper" else 64
+        return min(size, len(task.train))
+
+    def optimization(self, learning_rate: float, layer_decay: float = 1.0) -> Optimization:
+        return Optimization(
+            learning_rate=learning_rate,
+            optimizer=self.optimizer,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            layer_decay=layer_decay,
+            clip_gradient=self.clip_gradient,
+        )

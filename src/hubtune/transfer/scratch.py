@@ -1,0 +1,44 @@
+"""The control: the same network without what it learnt before."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+
+from hubtune.hub import Backbone
+from hubtune.tasks import Task
+from hubtune.training.method import Method, Result, Setting
+from hubtune.training.predictor import Single
+from hubtune.training.seeds import derive
+from hubtune.training.supervised import SupervisedLearner
+from hubtune.training.trained_method import Rate, TrainedMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scratch(TrainedMethod):
+    """Train the model's architecture from random weights; the learning rate with the best validation score is kept."""
+
+    name: ClassVar[str] = "scratch"
+
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.01)
+    """First learning rates, each tried from the same random weights."""
+
+    def variants(self, task: Task) -> list[Method]:
+        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.learning_rates]
+
+    def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
+        [backbone] = backbones
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(setting.seed, "scratch"))
+            fresh = Backbone.from_spec(backbone.spec())
+            head = task.head(fresh.feature_dim)
+        return SupervisedLearner(
+            Single(fresh, head),
+            task,
+            steps=self.scheduled_steps(task),
+            optimization=self.optimization(self.learning_rates[0]),
+            runtime=setting.runtime,
+            label_smoothing=self.label_smoothing,
+        )

@@ -1,0 +1,90 @@
+"""Commands as they are typed, in this process."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from hubtune.cli.main import main
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["hubtune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured.err
+        return captured
+
+    return call
+
+
+def test_help_and_import_need_no_torch():
+    code = "import sys, hubtune, hubtune.cli.main; sys.exit('torch' in sys.modules or 'timm' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_lists_every_command(run):
+    text = run("--help").out
+    for command in ("demo", "models", "search", "tune", "predict", "report", "runs", "cache"):
+        assert command in text
+
+
+def test_search_tune_predict_report(run, task, task_file, models_folder, tmp_path):
+    found = json.loads(run("search", task_file, "--hub", models_folder, "--budget", "2", "--json").out)
+    assert len(found["picks"]) == 2
+    assert {"name", "score", "seconds", "error"} <= set(found["rows"][0])
+    options = ("--hub", models_folder, "--set", "steps=10", "--set", "learning_rates=0.01", "--workers", "1", "--out", tmp_path / "run")
+    made = json.loads(run("tune", task_file, *options, "--json").out)
+    assert made["path"] == str(tmp_path / "run")
+    assert 0 <= made["metrics"]["test_accuracy"] <= 1
+    Image.fromarray(task.test.canvas([0], None)[0].permute(1, 2, 0).numpy()).save(tmp_path / "x.png")
+    [row] = json.loads(run("predict", tmp_path / "run", tmp_path / "x.png", "--json").out)
+    assert row["label"] in task.class_names
+    assert task.class_names[0] in run("predict", tmp_path / "run", tmp_path, "--top", "3").out
+    assert run("report", tmp_path / "run").out.strip().endswith("report.html")
+
+
+def test_tables_for_people(run, task_file, models_folder):
+    assert "convnext" in run("models", "--hub", models_folder).out
+    assert "picks:" in run("search", task_file, "--hub", models_folder).out
+    out = run("tune", task_file, "--hub", models_folder, "--models", "resnet-a", "--method", "linear-probe").out
+    assert "report.html" in out
+    assert "linear-probe" in run("runs").out
+    assert "features" in run("cache").out
+    assert "deleted" in run("cache", "--clear").out
+
+
+def test_a_dry_run_estimates_and_trains_nothing(run, task_file, models_folder):
+    assert "about" in run("tune", task_file, "--hub", models_folder, "--dry-run").out
+    assert json.loads(run("tune", task_file, "--hub", models_folder, "--dry-run", "--json").out)["seconds"] > 0
+    assert json.loads(run("runs", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("search", "/nowhere", "--hub", "HUB"), "/nowhere"),
+        (("search", "TASK", "--hub", "HUB", "--budget", "0"), "expected 1 to 3"),
+        (("search", "TASK", "--hub", "HUB", "--budget", "9"), "expected 1 to 3"),
+        (("search", "TASK", "--hub", "HUB", "--strategy", "liner"), "did you mean"),
+        (("search", "TASK", "--hub", "HUB", "--where", "1; drop table cards"), "drop table"),
+        (("models", "--hub", "HUB", "--where", "params < 0"), "no model"),
+        (("models", "--hub", "HUB", "--models", "resnet"), "resnet-a"),
+        (("tune", "TASK", "--hub", "HUB", "--method", "fine_tune"), "did you mean 'fine-tune'"),
+        (("tune", "TASK", "--hub", "HUB", "--set", "stepz=3"), "did you mean 'steps'"),
+        (("tune", "TASK", "--hub", "HUB", "--set", "steps"), "NAME=VALUE"),
+        (("tune", "TASK", "--hub", "HUB", "--precision", "fp4"), "precision"),
+        (("predict", "/nowhere", "x.png"), "/nowhere"),
+        (("report", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_a_mistake_ends_in_one_message_and_code_2(run, task_file, models_folder, arguments, message):
+    places = {"TASK": task_file, "HUB": models_folder}
+    error = run(*(places.get(argument, argument) for argument in arguments), code=2).err
+    assert message in error
+    assert "Traceback" not in error

@@ -1,0 +1,74 @@
+"""A tiny task and a tiny hub, so that the whole road fits into a second; folders of its own for each test."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+import torch
+
+import hubtune  # noqa: F401  installs the torchvision hook before anything else imports torchvision
+
+torch.set_num_threads(1)
+
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path_factory.mktemp("runs")))
+
+
+def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose class is the colour of a noisy field: learnable within a few steps."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    images = generator.integers(0, 100, (count, 16, 16, 3))
+    images[np.arange(count), :, :, labels] += 90
+    return images.astype(np.uint8), labels
+
+
+@pytest.fixture(scope="session")
+def task_file(tmp_path_factory):
+    """An .npz file of 36 / 18 / 30 images of 16 x 16 pixels in three classes."""
+    arrays = {}
+    for seed, (split, count) in enumerate({"train": 36, "val": 18, "test": 30}.items()):
+        arrays[f"x_{split}"], arrays[f"y_{split}"] = draw(count, seed)
+    path = tmp_path_factory.mktemp("task") / "colours.npz"
+    np.savez(path, **arrays, class_names=np.array(["red", "green", "blue"]))
+    return path
+
+
+@pytest.fixture
+def task(task_file):
+    return hubtune.Task.open(task_file)
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory):
+    """Three random networks of two families as timm folders."""
+    import timm
+    from timm.models import save_for_hf
+
+    import hubtune.nets  # noqa: F401
+
+    folder = tmp_path_factory.mktemp("models")
+    options = {
+        "resnet-a": ("cifar_resnet8", {}),
+        "resnet-b": ("cifar_resnet8", {}),
+        "convnext": ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (8, 12, 16, 24), "patch_size": 2}),
+    }
+    for seed, (name, (architecture, args)) in enumerate(options.items()):
+        torch.manual_seed(seed)
+        network = timm.create_model(architecture, num_classes=5, **args)
+        network.pretrained_cfg.update({"input_size": (3, 16, 16), "license": "mit"})
+        save_for_hf(network, folder / name, model_args={k: list(v) if isinstance(v, tuple) else v for k, v in args.items()}, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture
+def hub(models_folder):
+    return hubtune.Hub.open(models_folder)

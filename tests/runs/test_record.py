@@ -1,0 +1,83 @@
+import json
+import math
+import multiprocessing
+import time
+
+import pytest
+
+from hubtune.errors import RunError
+from hubtune.runs import cache_folder, list_runs, lock, read_record, runs_folder, write_atomically, write_record
+
+
+def test_a_record_comes_back_as_json_values(tmp_path):
+    write_record(tmp_path, {"kind": "tune", "metrics": {"a": math.nan, "b": 0.5}, "sizes": (1, 2)})
+    record = read_record(tmp_path)
+    assert record["metrics"] == {"a": None, "b": 0.5}
+    assert record["sizes"] == [1, 2]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "run"
+    with pytest.raises(ValueError, match="half-way"), write_atomically(target) as folder:
+        (folder / "a").write_text("1")
+        raise ValueError("half-way")
+    assert not target.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_folder_is_replaced(tmp_path):
+    target = tmp_path / "run"
+    for text in ("old", "new"):
+        with write_atomically(target) as folder:
+            (folder / text).write_text(text)
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "holds no record.json"), ("{", "cannot be read"), ('{"format": 99}', "format 1")])
+def test_what_is_not_a_run_is_said(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "record.json").write_text(content)
+    with pytest.raises(RunError, match=message):
+        read_record(tmp_path)
+
+
+def test_folders_follow_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path / "r"))
+    monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path / "c"))
+    assert runs_folder() == tmp_path / "r"
+    assert cache_folder() == tmp_path / "c"
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path / "file" / "r"))
+    with pytest.raises(RunError, match="HUBTUNE_RUNS"):
+        runs_folder()
+
+
+def test_runs_are_listed_newest_first_and_damaged_ones_left_out(tmp_path):
+    for name, created in (("a", "2026-01-01"), ("b", "2026-02-01")):
+        (tmp_path / name).mkdir()
+        write_record(tmp_path / name, {"created": created, "chosen": {"method": "fine-tune", "models": ["m"]}, "task": {"name": "t"}})
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "record.json").write_text(json.dumps([]))
+    assert [row["name"] for row in list_runs(tmp_path)] == ["b", "a"]
+
+
+def _hold(folder, seconds, order):
+    with lock(folder):
+        order.put("first in")
+        time.sleep(seconds)
+        order.put("first out")
+
+
+def test_a_lock_keeps_others_out_until_its_process_ends(tmp_path):
+    context = multiprocessing.get_context("fork")
+    order = context.Queue()
+    process = context.Process(target=_hold, args=(tmp_path, 0.3, order))
+    process.start()
+    assert order.get(timeout=10) == "first in"
+    with lock(tmp_path):
+        assert order.get(timeout=10) == "first out"
+    process.join()

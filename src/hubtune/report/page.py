@@ -1,0 +1,79 @@
+"""The page of a run: one HTML file that needs nothing else."""
+
+import base64
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from hubtune.errors import RunError
+from hubtune.report.curves import cells, curves
+from hubtune.report.headline import headline
+from hubtune.report.mistakes import confusion, wrong
+from hubtune.report.ranking import ranking
+from hubtune.report.record import parse
+from hubtune.report.section import fill, source_text
+from hubtune.report.use import reproduce, use
+from hubtune.runs import read_record
+
+# In the order of the page. A section is a function of a record and its folder; it answers None where the run has nothing for it.
+SECTIONS = (headline, ranking, cells, curves, confusion, wrong, use, reproduce)
+
+
+def render(record: dict[str, Any], folder: Path) -> str:
+    """The page of a run as HTML.
+
+    Args:
+        record: what the run's ``record.json`` holds.
+        folder: the run's folder; images are read from it, and it is named in the code that loads the model.
+
+    Raises:
+        RunError: a part of the record is not what it should be.
+    """
+    parsed = parse(record)
+    sections = [section for make in SECTIONS if (section := make(parsed, folder)) is not None]
+    scripts = [source_text("page.js")]
+    if any(section.charts for section in sections):
+        scripts.insert(0, Markup(get_plotlyjs()))
+    title = parsed.task.name or parsed.request.data or folder.name
+    page = fill(
+        "page.html",
+        title=title,
+        sections=sections,
+        style=source_text("page.css"),
+        scripts=scripts,
+        policy=_policy(scripts),
+        version=parsed.hubtune,
+    )
+    return f"{page}\n"
+
+
+def write(run_folder: Path) -> Path:
+    """Make ``report.html`` in a run's folder from what the folder holds, and return its path.
+
+    Raises:
+        RunError: the folder is no run, its record is damaged, or the page cannot be written.
+    """
+    target = run_folder / "report.html"
+    page = render(read_record(run_folder), run_folder)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".report.", dir=run_folder)
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written ({error.strerror}); free some space or allow writing to the folder") from error
+    return target
+
+
+def _policy(scripts: list[Markup]) -> str:
+    """A content security policy: the page's own scripts by their hashes, nothing from any network."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    # Plotly styles its elements inline and saves a picture of a chart by way of data and blob addresses.
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"

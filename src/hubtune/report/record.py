@@ -1,0 +1,200 @@
+"""What ``record.json`` of a run may hold, as the report reads it: every part may be absent, unknown keys are ignored."""
+
+import math
+import unicodedata
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hubtune.errors import RunError
+
+PartType = TypeVar("PartType", bound="Part")
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+
+
+class Request(Part):
+    """What was asked."""
+
+    data: str | None = None
+    hub: str | None = None
+    where: str | None = None
+    method: str | None = None
+    strategy: str | None = None
+    budget: int | None = None
+    seed: int | None = None
+    input_size: int | None = None
+    config: dict[str, Any] = {}
+    command: str | None = None
+
+
+class Task(Part):
+    """The labelled data."""
+
+    name: str | None = None
+    kind: str | None = None
+    source: str | None = None
+    num_classes: int | None = None
+    class_names: list[str] = []
+    sizes: dict[str, int] = {}
+    fingerprint: str | None = None
+    notes: list[str] = []
+    native_size: list[int] = []
+
+
+class Card(Part):
+    """A pre-trained model as the hub describes it."""
+
+    source: str | None = None
+    architecture: str | None = None
+    pretraining: str | None = None
+    paradigm: str | None = None
+    params: float | None = None
+    flops: float | None = None
+    input_size: int | None = None
+    upstream_accuracy: float | None = None
+    upstream_dataset: str | None = None
+    license: str | None = None
+    provenance: str | None = None
+    sha256: str | None = None
+
+
+class Row(Part):
+    """One model of a search: its score, or why it has none."""
+
+    name: str
+    score: float | None = None
+    rank: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    scores: dict[str, float] = {}
+    card: Card = Card()
+
+
+class Search(Part):
+    """A search over the hub."""
+
+    strategy: str | None = None
+    budget: int | None = None
+    seconds: float | None = None
+    picks: list[str] = []
+    rows: list[Row] = []
+
+
+class Chosen(Part):
+    """The method and the models behind what is deployed."""
+
+    method: str | None = None
+    models: list[str] = []
+    config: dict[str, Any] = {}
+
+
+class Cell(Chosen):
+    """One training."""
+
+    id: str | None = None
+    metrics: dict[str, float] = {}
+    seconds: float | None = None
+    chosen: bool = False
+
+
+class Wrong(Part):
+    """A test image that was misclassified, and how surely."""
+
+    image: str | None = None
+    id: str | None = None
+    target: int
+    label: int
+    probability: float | None = None
+
+
+class Model(Part):
+    """The deployed model's folder inside the run."""
+
+    folder: str = "model"
+    format: str = "hubtune"
+    license: str | None = None
+    files: list[str] = []
+
+
+class Record(Part):
+    """A run. Rooms that add a section add their part here."""
+
+    kind: str = "tune"
+    created: str | None = None
+    hubtune: str | None = None
+    seconds: float | None = None
+    request: Request = Request()
+    task: Task = Task()
+    search: Search | None = None
+    cells: list[Cell] = []
+    chosen: Chosen | None = None
+    metrics: dict[str, float] = {}
+    history: list[dict[str, Any]] = []
+    histories: dict[str, list[dict[str, Any]]] = {}
+    confusion: list[list[float]] = Field(default=[], description="rows: truth")
+    wrong: list[Wrong] = []
+    model: Model | None = None
+    environment: dict[str, Any] = {}
+    warnings: list[str] = []
+
+    @field_validator("confusion")
+    @classmethod
+    def _square(cls, confusion: list[list[float]]) -> list[list[float]]:
+        if any(len(row) != len(confusion) for row in confusion):
+            raise ValueError(f"given {len(confusion)} rows that are not all {len(confusion)} long, expected a square table")
+        if any(count < 0 for row in confusion for count in row):
+            raise ValueError("given a negative count, expected counts of images")
+        return confusion
+
+    def class_name(self, index: int) -> str:
+        """The name of a class, or its number where the record names none."""
+        return self.task.class_names[index] if 0 <= index < len(self.task.class_names) else f"class {index}"
+
+    def card(self, model: str) -> Card:
+        """The card of a model of the search; an empty one where it is not known."""
+        rows = self.search.rows if self.search else []
+        return next((row.card for row in rows if row.name == model), Card())
+
+
+def _clean(value: Any) -> Any:
+    """Absent and null are the same; NaN and infinity are absent; characters that no page or terminal should get are replaced."""
+    if isinstance(value, dict):
+        cleaned = {_clean(str(key)): _clean(item) for key, item in value.items()}
+        return {key: item for key, item in cleaned.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str):
+        return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return value
+
+
+def _validated(part: type[PartType], values: Any, what: str) -> PartType:
+    try:
+        return part.model_validate(_clean(values))
+    except ValidationError as error:
+        mistakes = [f"{'.'.join(map(str, e['loc'])) or 'all of it'}: {e['msg']}, given {str(e['input'])[:60]!r}" for e in error.errors()]
+        shown = "; ".join(mistakes[:8]) + (f"; and {len(mistakes) - 8} more" if len(mistakes) > 8 else "")
+        raise RunError(f"{what} is damaged: {shown}; run the command that made it again") from error
+
+
+def parse(record: dict[str, Any]) -> Record:
+    """Check a run's record and fill in what it leaves out.
+
+    Raises:
+        RunError: a part is there but is not what it should be; all such parts are named.
+    """
+    return _validated(Record, record, "the run's record")
+
+
+def parse_rows(rows: list[dict[str, Any]]) -> list[Row]:
+    """Check the rows of a search alone.
+
+    Raises:
+        RunError: a row is not what it should be.
+    """
+    return list(_validated(Search, {"rows": rows}, "the search").rows)

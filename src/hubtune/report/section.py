@@ -1,0 +1,155 @@
+"""What all sections share: templates, charts, and how numbers and names are written."""
+
+import functools
+import html
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from hubtune.report.record import Cell, Chosen
+
+DASH = "\N{EN DASH}"
+METRICS = {
+    "test_accuracy": "Test accuracy",
+    "val_accuracy": "Validation accuracy",
+    "test_balanced_accuracy": "Balanced test accuracy",
+    "test_macro_f1": "Macro F1 on test",
+    "test_loss": "Test loss",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: ``body`` is finished HTML, and ``charts`` says whether it needs plotly."""
+
+    key: str
+    title: str
+    body: Markup
+    charts: bool = False
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.9641 -> "96.4%"."""
+    return DASH if share is None else f"{100 * share:.{digits}f}%"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person would say them: "0.8 s", "4 min 05 s", "2 h 13 min"."""
+    if seconds is None:
+        return DASH
+    if seconds < 59.95:
+        return f"{seconds:.1f} s" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: float | None) -> str:
+    """1234567 -> "1.23 M"."""
+    if number is None:
+        return DASH
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(number) >= 0.9995 * size:
+            return f"{number / size:#.3g}".rstrip(".") + unit
+    return f"{number:.3g}" if number % 1 else f"{number:.0f}"
+
+
+def score(number: float | None) -> str:
+    """A score or a metric of unknown scale, to four digits, without an exponent where it is not huge."""
+    if number is None:
+        return DASH
+    return f"{number:.0f}" if 1e4 <= abs(number) < 1e9 else f"{number:#.4g}".rstrip(".")
+
+
+def moment(created: str | None) -> str | None:
+    """An ISO time as a date and a time of day in UTC; as it is where it is no such time."""
+    try:
+        time = datetime.fromisoformat(created or "")
+    except ValueError:
+        return created
+    return f"{time.astimezone(UTC):%d %B %Y, %H:%M} UTC" if time.tzinfo else f"{time:%d %B %Y, %H:%M}"
+
+
+def metric(name: str, number: float) -> str:
+    """A metric in its unit: accuracies and F1 as percentages."""
+    return percent(number) if "accuracy" in name or name.endswith("_f1") else score(number)
+
+
+def metric_name(name: str) -> str:
+    """What a metric is called on the page."""
+    return METRICS.get(name) or name.replace("_", " ").capitalize()
+
+
+def plain(value: Any) -> str:
+    """A configuration's value as text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def several(names: list[str], limit: int = 3) -> str:
+    """A list of names that stays short."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def label(text: str, limit: int = 40) -> str:
+    """Text for a chart: shortened in the middle, since names often differ at their ends, and escaped, since plotly reads tags in labels."""
+    text = " ".join(text.split())
+    if len(text) > limit:
+        tail = limit // 3
+        text = f"{text[: limit - tail - 1]}\N{HORIZONTAL ELLIPSIS}{text[-tail:]}"
+    return html.escape(text, quote=False)
+
+
+def differing(cells: list[Cell]) -> list[str]:
+    """The configuration keys by which cells of one run differ."""
+    keys = sorted({key for cell in cells for key in cell.config})
+    return [key for key in keys if len({plain(cell.config.get(key)) for cell in cells}) > 1]
+
+
+def cell_name(cell: Chosen, keys: list[str]) -> str:
+    """A cell in words: method, models, and the configuration by which it differs from its siblings."""
+    config = ", ".join(f"{key} = {plain(cell.config[key])}" for key in keys if key in cell.config)
+    return " \N{MIDDLE DOT} ".join(part for part in (cell.method, several(cell.models), config) if part)
+
+
+def source_text(template: str) -> Markup:
+    """A file of the templates folder as it is, such as the style sheet."""
+    # A browser reads any line end as one character, and so must the hash of a script.
+    return Markup((resources.files("hubtune.report") / "templates" / template).read_text("utf-8").replace("\r\n", "\n"))
+
+
+def fill(template: str, **values: Any) -> Markup:
+    """A template with its values; all text in the values is escaped."""
+    return Markup(_environment().get_template(template).render(**values).strip())
+
+
+def chart(key: str, about: str, *views: dict[str, Any], height: int = 360, square: bool = False) -> Markup:
+    """A chart as HTML.
+
+    Args:
+        key: its id on the page.
+        about: what it shows, for those who cannot see it.
+        views: figures (``data``, ``layout``), each with a ``label`` where there are several to choose from.
+        height: pixels.
+        square: make it as high as it is wide; ``height`` is then the most.
+    """
+    return fill("chart.html", key=key, about=about, views=views, spec={"views": views, "height": height, "square": square})
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hubtune.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    for function in (percent, duration, count, score, metric, metric_name, plain, several):
+        environment.filters[function.__name__] = function
+    environment.globals["DASH"] = DASH
+    return environment

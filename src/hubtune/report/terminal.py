@@ -1,0 +1,78 @@
+"""What the terminal shows of a search and of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hubtune.report.headline import interval
+from hubtune.report.record import Record, Row, parse, parse_rows
+from hubtune.report.section import count, duration, percent, score, several
+
+MOST_ROWS = 20
+
+
+def search_table(rows: list[dict[str, Any]]) -> Table:
+    """The models of a search with score, size and time; those that failed come last, with the reason.
+
+    Raises:
+        RunError: a row is not what it should be.
+    """
+    return _table(parse_rows(rows), set(), len(rows))
+
+
+def summary(record: dict[str, Any], report: Path | None = None) -> RenderableType:
+    """A run in the terminal: ranking, picks, what was chosen, its accuracy with interval, and where the report is.
+
+    Raises:
+        RunError: a part of the record is not what it should be.
+    """
+    parsed = parse(record)
+    parts: list[RenderableType] = []
+    if parsed.search and parsed.search.rows:
+        parts.append(_table(list(parsed.search.rows), set(parsed.search.picks), MOST_ROWS))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in _lines(parsed, report):
+        grid.add_row(Text(name), Text(value))
+    for warning in (*parsed.warnings, *parsed.task.notes):
+        grid.add_row(Text("note", style="yellow"), Text(warning))
+    return Group(*parts, grid)
+
+
+def _lines(record: Record, report: Path | None) -> list[tuple[str, str]]:
+    lines = []
+    if record.search and record.search.picks:
+        lines.append(("picked", several(record.search.picks, 8)))
+    if record.chosen:
+        lines.append(("chosen", " on ".join(part for part in (record.chosen.method, several(record.chosen.models, 8)) if part)))
+    accuracy, bounds = record.metrics.get("test_accuracy"), interval(record)
+    if accuracy is not None:
+        spread = f" (95% interval {percent(bounds[0])} to {percent(bounds[1])})" if bounds else ""
+        lines.append(("test accuracy", percent(accuracy) + spread))
+    if record.seconds is not None:
+        lines.append(("time", duration(record.seconds)))
+    if report is not None:
+        lines.append(("report", str(report)))
+    return lines
+
+
+def _table(rows: list[Row], picks: set[str], limit: int) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, right in (("#", True), ("model", False), ("score", True), ("parameters", True), ("time", True), ("", False)):
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    ordered = sorted(rows, key=lambda row: (row.error is not None, row.score is None, -(row.score or 0), row.name))
+    for place, row in enumerate(ordered[:limit], start=1):
+        note = (
+            Text(f"failed: {row.error}", style="red")
+            if row.error is not None
+            else Text("picked" if row.name in picks else "", style="green")
+        )
+        numbers = (score(row.score), count(row.card.params), duration(row.seconds))
+        table.add_row("" if row.score is None else str(row.rank or place), Text(row.name), *numbers, note)
+    if len(ordered) > limit:
+        table.add_row("", Text(f"and {len(ordered) - limit} more", style="dim"))
+    return table

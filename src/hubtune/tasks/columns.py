@@ -1,0 +1,125 @@
+"""Which columns of a table hold the images and the labels, and what their values are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hubtune.errors import DataError
+from hubtune.tasks.reading import Reading, Rows
+
+_IMAGE_NAMES = ("image", "img", "images", "jpg", "png")
+_LABEL_NAMES = ("label", "labels", "class", "target", "category")
+
+
+def read_tables(
+    name: str,
+    tables: Mapping[str, pa.Table],
+    *,
+    folder: Path | None,
+    image_column: str | None,
+    label_column: str | None,
+    group_column: str | None,
+    notes: Sequence[str] = (),
+) -> Reading:
+    """Rows of tables in Hugging Face's layout.
+
+    Args:
+        name: of the task.
+        tables: by split name; "train" first.
+        folder: where paths in the image column begin.
+        image_column, label_column, group_column: None to find them: by the type in the table's Hugging Face metadata, then by
+            their usual names; a group column is only ever named.
+
+    Raises:
+        DataError: a column is missing or cannot be told apart from another, or holds something else.
+    """
+    first = next(iter(tables.values()))
+    features = _features(first.schema)
+    images = image_column or _find("image", first.schema, features, "Image", _IMAGE_NAMES)
+    labels = label_column or _find("label", first.schema, features, "ClassLabel", _LABEL_NAMES)
+    for split, table in tables.items():
+        absent = [column for column in (images, labels, group_column) if column is not None and column not in table.column_names]
+        if absent:
+            raise DataError(
+                f"given a table without the columns {', '.join(absent)} ({split}); expected one of {', '.join(table.column_names)}: "
+                "name it with image_column, label_column or group_column"
+            )
+    splits, remarks = {}, list(notes)
+    trained = first[labels].to_pylist()
+    for split, table in tables.items():
+        values = table[labels].to_pylist()
+        # -1 is the Hub's mark for a label that is kept secret, unless it is a class among others.
+        unlabelled = [mark for mark in (None, -1) if mark not in trained]
+        if values and all(value in unlabelled for value in values):
+            remarks.append(f"{split} has no labels ({len(values)} rows) and is left out")
+            continue
+        encoded, paths = _images(table[images], folder, f"{images} ({split})")
+        named = all(paths) and len(set(paths)) == len(paths)
+        splits[split] = Rows(
+            images=encoded,
+            labels=values,
+            ids=[str(path) for path in paths] if named else [f"{split}[{row}]" for row in range(len(table))],
+            groups=None if group_column is None else [None if group is None else str(group) for group in table[group_column].to_pylist()],
+        )
+    return Reading(name=name, splits=splits, class_names=features.get(labels, {}).get("names"), notes=remarks)
+
+
+def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """Column types as the Hugging Face ``datasets`` library notes them in a file's metadata; empty where it did not write the file."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return {column: kind for column, kind in features.items() if isinstance(kind, dict)}
+
+
+def _find(what: str, schema: pa.Schema, features: Mapping[str, Mapping[str, Any]], kind: str, usual: Sequence[str]) -> str:
+    candidates = [column for column, feature in features.items() if feature.get("_type") == kind and column in schema.names]
+    candidates = candidates or [column for column in usual if column in schema.names]
+    if not candidates and what == "image":
+        candidates = [field.name for field in schema if pa.types.is_struct(field.type) or _is_binary(field.type)]
+    if len(candidates) != 1:
+        found = f"several {what} columns, {', '.join(candidates)}" if candidates else f"no {what} column among {', '.join(schema.names)}"
+        raise DataError(f"given {found}; expected one, called {what!r}: name it with {what}_column")
+    return candidates[0]
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _images(column: pa.ChunkedArray, folder: Path | None, where: str) -> tuple[list[bytes | Path], list[str | None]]:
+    """Encoded images, or paths to them, and the path that each row names."""
+    kind = column.type
+    encoded: list[bytes | None]
+    paths: list[str | None]
+    if _is_binary(kind):
+        encoded, paths = column.to_pylist(), [None] * len(column)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        encoded, paths = [None] * len(column), column.to_pylist()
+    elif pa.types.is_struct(kind) and {field.name for field in kind} & {"bytes", "path"}:
+        fields = {field.name for field in kind}
+        chunks = {
+            name: [value for chunk in column.chunks for value in chunk.field(name).to_pylist()]
+            for name in ("bytes", "path")
+            if name in fields
+        }
+        encoded, paths = chunks.get("bytes", [None] * len(column)), chunks.get("path", [None] * len(column))
+    else:
+        raise DataError(
+            f"given an image column of type {kind}: {where}; expected bytes, a path, or a struct of both: name it with image_column"
+        )
+    # A row with neither is an image that cannot be read.
+    sources: list[bytes | Path] = [
+        (folder or Path()) / path if data is None and path else data or b"" for data, path in zip(encoded, paths, strict=True)
+    ]
+    absent = [source for source in sources if isinstance(source, Path) and not source.is_file()]
+    if sources and len(absent) == len(sources):
+        raise DataError(
+            f"given paths only in the image column {where}, and no file at any of them, such as {absent[0]}; expected the "
+            "encoded images: embed the bytes before writing the table, or put the files there"
+        )
+    return sources, paths

@@ -133,25 +133,17 @@ def pose(label: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def scene(label: int, rng: np.random.Generator) -> np.ndarray:
-    """Several discs of one colour and one ring or disc of another; the label is the cell of a 5 x 5 grid where the odd one lies."""
+    """Discs of many colours and one ring; the label is the cell of a 5 x 5 grid where the ring lies."""
     side = SIDE * SCALE
     paper, ink = two_colours(rng)
-    odd = rng.uniform(0, 255, 3)
-    while min(np.abs(odd - paper).sum(), np.abs(odd - ink).sum()) < 150:
-        odd = rng.uniform(0, 255, 3)
     image = canvas(paper, rng)
     pen = ImageDraw.Draw(image)
-    cell = np.array([label % GRID, label // GRID]) + rng.uniform(0.1, 0.9, 2)
-    place = cell * side / GRID
-    for _ in range(int(rng.integers(3, 8))):
+    place = (np.array([label % GRID, label // GRID]) + rng.uniform(0.1, 0.9, 2)) * side / GRID
+    for _ in range(int(rng.integers(2, 8))):
         centre, r = rng.uniform(0, side, 2), rng.uniform(1.5, 4) * SCALE
-        if np.hypot(*(centre - place)) > 2 * r:
-            pen.ellipse((*(centre - r), *(centre + r)), fill=as_colour(ink))
-    r = rng.uniform(2, 4) * SCALE
-    if rng.random() < 0.5:
-        pen.ellipse((*(place - r), *(place + r)), fill=as_colour(odd))
-    else:
-        pen.ellipse((*(place - r), *(place + r)), outline=as_colour(odd), width=int(1.5 * SCALE))
+        pen.ellipse((*(centre - r), *(centre + r)), fill=as_colour(rng.uniform(0, 255, 3)))
+    r = rng.uniform(2.5, 4.5) * SCALE
+    pen.ellipse((*(place - r), *(place + r)), outline=as_colour(ink), width=int(1.4 * SCALE))
     return finish(image, rng)
 
 

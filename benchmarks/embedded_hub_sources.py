@@ -120,7 +120,7 @@ SOURCES = {
     ),
     "glyphs": Source(name="rendered glyphs", pretraining="rendered letters and figures", load=rendered("glyphs"), shift=2),
     "textures": Source(name="rendered textures", pretraining="rendered textures", load=rendered("textures"), flips=True, shift=2),
-    "scenes": Source(name="rendered scenes", pretraining="rendered scenes, labelled by where the odd object is", load=rendered("scenes")),
+    "scenes": Source(name="rendered scenes", pretraining="rendered scenes, labelled by where the ring is", load=rendered("scenes")),
     "poses": Source(name="rendered poses", pretraining="rendered tools, labelled by their direction", load=rendered("poses"), shift=3),
     "dots": Source(
         name="rendered dots", pretraining="rendered discs and rings, labelled by their number", load=rendered("dots"), flips=True

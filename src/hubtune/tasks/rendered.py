@@ -77,17 +77,17 @@ def _digits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """scikit-learn's 1797 digits, enlarged from 8 x 8; rows are spread so that every split has the classes in the same proportions."""
     from sklearn.datasets import load_digits
 
-    data = load_digits()
-    shuffled = np.random.default_rng(_SEED).permutation(len(data.target))
-    labels = data.target[shuffled]
+    pixels, target = load_digits(return_X_y=True)
+    shuffled = np.random.default_rng(_SEED).permutation(len(target))
+    labels = target[shuffled]
     rank = np.zeros(len(labels))
     for digit in range(10):
         rows = np.flatnonzero(labels == digit)
         rank[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
     order = shuffled[np.argsort(rank, kind="stable")]
-    small = np.rint(data.images[order] * (255 / 16)).astype(np.uint8)
+    small = np.rint(pixels[order].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     large = np.stack([np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for image in small])
-    images, labels = np.repeat(large[..., None], 3, axis=3), data.target[order].astype(np.int64)
+    images, labels = np.repeat(large[..., None], 3, axis=3), target[order].astype(np.int64)
     ends = np.cumsum([0, SIZES["train"], SIZES["val"], len(labels)])
     return {split: (images[a:b], labels[a:b]) for split, a, b in zip(SIZES, ends, np.minimum(ends[1:], len(labels)), strict=False)}
 

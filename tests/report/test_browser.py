@@ -53,6 +53,7 @@ def opened(browser):
 
     def open_(address: str, width: int, scheme: str = "light"):
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        contexts[-1].set_default_timeout(120_000)  # a busy machine takes long to read five megabytes
         page = contexts[-1].new_page()
         page.on("console", lambda message: troubles.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))

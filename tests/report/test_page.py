@@ -211,6 +211,16 @@ def test_the_written_page_needs_nothing_else(small):
     assert report.write(folder).read_text(encoding="utf-8") == text
 
 
+def test_the_code_names_the_folder_that_the_run_will_have(small, tmp_path):
+    record, folder = small
+    page = rendered(record, folder)
+    assert f"ht.load({str(folder)!r})" in page.text
+    report.write(folder, home=tmp_path / "later")
+    text = Elements((folder / "report.html").read_text(encoding="utf-8")).text
+    assert f"ht.load({str(tmp_path / 'later')!r})" in text
+    assert str(folder) not in text
+
+
 def test_a_page_without_charts_carries_no_plotly(tmp_path):
     assert len(report.render({"format": 1}, tmp_path)) < 40_000
 

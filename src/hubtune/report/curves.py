@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from hubtune.report.record import Record
-from hubtune.report.section import Section, cell_name, chart, differing, fill, label
+from hubtune.report.section import Section, cell_name, chart, differing, fill, is_share, label, metric_name
 
 POINTS = 300  # of a curve: more than a screen can show makes the page large, not better
-SERIES = {"train_loss": "Training loss", "val_accuracy": "Validation accuracy"}
+FIRST, LAST = ("train_loss", "val_accuracy", "val_loss"), "learning_rate"
 MOST_SERIES = 6
 MOST_OTHERS = 40
 
@@ -34,7 +34,7 @@ def curves(record: Record, folder: Path) -> Section | None:
         return None
     charts = []
     for place, (key, view) in enumerate(drawn):
-        title = SERIES.get(key) or key.replace("_", " ").capitalize()
+        title = metric_name(key)
         charts.append((title, chart(f"curve-{place}", f"{title} by step", view, height=260)))
     return Section("curves", "Learning curves", fill("curves.html", charts=charts, others=len(others)), charts=True)
 
@@ -42,8 +42,7 @@ def curves(record: Record, folder: Path) -> Section | None:
 def _series(rows: list[dict[str, Any]]) -> list[str]:
     """What can be drawn: loss and accuracy first, then what the method itself watched, then the learning rate."""
     found = {key for row in rows for key, value in row.items() if _number(value)} - {"step", "progress"}
-    extra = sorted(found - {*SERIES, "learning_rate"})
-    return [key for key in [*SERIES, *extra, "learning_rate"] if key in found][:MOST_SERIES]
+    return [key for key in [*FIRST, *sorted(found - {*FIRST, LAST}), LAST] if key in found][:MOST_SERIES]
 
 
 def _number(value: Any) -> bool:
@@ -57,7 +56,7 @@ def _view(key: str, history: list[dict[str, Any]], others: list[tuple[str, list[
     if not traces:
         return None
     layout: dict[str, Any] = {"xaxis": {"title": {"text": "step"}}, "yaxis": {}, "showlegend": False, "hovermode": "closest"}
-    if key.endswith("accuracy"):
+    if is_share(key):
         layout["yaxis"] = {"tickformat": ".0%"}
     return {"data": traces, "layout": layout}
 
@@ -66,7 +65,7 @@ def _trace(key: str, rows: list[dict[str, Any]], name: str, line: dict[str, Any]
     points = [(row.get("step", place), row[key]) for place, row in enumerate(rows) if _number(row.get(key)) and _number(row.get("step", 0))]
     stride = -(-len(points) // POINTS) or 1
     points = points[:-1:stride] + points[-1:]
-    value = "%{y:.1%}" if key.endswith("accuracy") else "%{y:.4g}"
+    value = "%{y:.1%}" if is_share(key) else "%{y:.4g}"
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(points) < 15 else "lines",

@@ -15,7 +15,7 @@ def headline(record: Record, folder: Path) -> Section:
         "headline.html",
         kind=KINDS.get(record.kind, record.kind.capitalize()),
         created=moment(record.created),
-        title=record.task.name or record.request.data or folder.name,
+        title=record.task.name or record.request.data or record.home.name,
         sentences=[sentence for sentence in (_search_sentence(record), _result_sentence(record)) if sentence],
         accuracy=record.metrics.get("test_accuracy"),
         interval=interval(record),

@@ -24,22 +24,23 @@ from hubtune.runs import read_record
 SECTIONS = (headline, ranking, cells, curves, confusion, wrong, use, reproduce)
 
 
-def render(record: dict[str, Any], folder: Path) -> str:
+def render(record: dict[str, Any], folder: Path, home: Path | None = None) -> str:
     """The page of a run as HTML.
 
     Args:
         record: what the run's ``record.json`` holds.
-        folder: the run's folder; images are read from it, and it is named in the code that loads the model.
+        folder: the run's folder, which images are read from.
+        home: the folder that the code on the page loads the model from, where ``folder`` is yet to be renamed to it.
 
     Raises:
         RunError: a part of the record is not what it should be.
     """
-    parsed = parse(record)
+    parsed = parse(record, home or folder)
     sections = [section for make in SECTIONS if (section := make(parsed, folder)) is not None]
     scripts = [source_text("page.js")]
     if any(section.charts for section in sections):
         scripts.insert(0, Markup(get_plotlyjs()))
-    title = parsed.task.name or parsed.request.data or folder.name
+    title = parsed.task.name or parsed.request.data or parsed.home.name
     page = fill(
         "page.html",
         title=title,
@@ -52,14 +53,18 @@ def render(record: dict[str, Any], folder: Path) -> str:
     return f"{page}\n"
 
 
-def write(run_folder: Path) -> Path:
+def write(run_folder: Path, home: Path | None = None) -> Path:
     """Make ``report.html`` in a run's folder from what the folder holds, and return its path.
+
+    Args:
+        run_folder: the folder with ``record.json``.
+        home: what the folder will be called, where it is yet to be renamed.
 
     Raises:
         RunError: the folder is no run, its record is damaged, or the page cannot be written.
     """
     target = run_folder / "report.html"
-    page = render(read_record(run_folder), run_folder)
+    page = render(read_record(run_folder), run_folder, home)
     try:
         handle, temporary = tempfile.mkstemp(prefix=".report.", dir=run_folder)
         with open(handle, "w", encoding="utf-8", newline="\n") as file:

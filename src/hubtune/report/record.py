@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -122,6 +123,7 @@ class Model(Part):
 class Record(Part):
     """A run. Rooms that add a section add their part here."""
 
+    home: Path = Field(default=Path(), description="where the run lives; not read from the file, which may have been moved")
     kind: str = "tune"
     created: str | None = None
     hubtune: str | None = None
@@ -182,13 +184,17 @@ def _validated(part: type[PartType], values: Any, what: str) -> PartType:
         raise RunError(f"{what} is damaged: {shown}; run the command that made it again") from error
 
 
-def parse(record: dict[str, Any]) -> Record:
+def parse(record: dict[str, Any], home: Path = Path()) -> Record:
     """Check a run's record and fill in what it leaves out.
+
+    Args:
+        record: what ``record.json`` holds.
+        home: the run's folder.
 
     Raises:
         RunError: a part is there but is not what it should be; all such parts are named.
     """
-    return _validated(Record, record, "the run's record")
+    return _validated(Record, record | {"home": str(home.resolve())}, "the run's record")
 
 
 def parse_rows(rows: list[dict[str, Any]]) -> list[Row]:

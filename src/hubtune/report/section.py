@@ -75,13 +75,20 @@ def moment(created: str | None) -> str | None:
 
 
 def metric(name: str, number: float) -> str:
-    """A metric in its unit: accuracies and F1 as percentages."""
-    return percent(number) if "accuracy" in name or name.endswith("_f1") else score(number)
+    """A metric in its unit."""
+    return percent(number) if is_share(name) else score(number)
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is read as a percentage: accuracies and F1."""
+    return name.endswith(("accuracy", "_f1"))
 
 
 def metric_name(name: str) -> str:
-    """What a metric is called on the page."""
-    return METRICS.get(name) or name.replace("_", " ").capitalize()
+    """What a metric or another measured quantity is called on the page."""
+    split, _, rest = name.partition("_")
+    words = {"val": "validation", "train": "training"}.get(split, split), *rest.split("_")
+    return METRICS.get(name) or " ".join(words).strip().capitalize()
 
 
 def plain(value: Any) -> str:

@@ -11,7 +11,7 @@ def use(record: Record, folder: Path) -> Section | None:
     """Code that loads the deployed model and predicts."""
     if record.model is None:
         return None
-    path, network = folder.resolve(), (folder / record.model.folder).resolve()
+    path, network = record.home, record.home / record.model.folder
     snippets = [
         ("Command line", f"hubtune predict {shlex.quote(str(path))} image.png"),
         ("Python", PYTHON.format(path=str(path))),
@@ -39,7 +39,7 @@ def reproduce(record: Record, folder: Path) -> Section:
 def licenses(record: Record) -> list[tuple[str, str | None]]:
     """The licence of each source model of what is deployed."""
     models = record.chosen.models if record.chosen else []
-    own = record.model.license if record.model else None
+    own = record.model.license if record.model and record.model.license != "unknown" else None
     return [(name, record.card(name).license or own) for name in models]
 
 

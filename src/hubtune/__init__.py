@@ -24,6 +24,13 @@ _NAMES = {
     "Scratch": "hubtune.transfer",
     "LinearProbe": "hubtune.transfer",
     "FineTune": "hubtune.transfer",
+    "LwF": "hubtune.transfer",
+    "AttentionTransfer": "hubtune.transfer",
+    "LwFAttention": "hubtune.transfer",
+    "FeatureMatching": "hubtune.transfer",
+    "L2TW": "hubtune.transfer",
+    "L2TWW": "hubtune.transfer",
+    "HubPathway": "hubtune.pathway",
     "HubTuneError": "hubtune.errors",
 }
 _MODULES = {"proxies": "hubtune.proxies", "training": "hubtune.training"}

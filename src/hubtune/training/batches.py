@@ -24,7 +24,7 @@ class Batches:
     canvas_size: int | None
     batch_size: int
     seed: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     augment: bool = True
 
     def __call__(self, step: int) -> Batch:

@@ -94,6 +94,7 @@ def _compute(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work, 
         "metrics": {f"val_{name}": value for name, value in val_metrics.items()}
         | {f"test_{name}": value for name, value in test_metrics.items()},
         "history": history,
+        "summary": learner.summary(),
         "canvas_size": canvas_size,
         "seconds": time.monotonic() - started,
     }
@@ -126,7 +127,12 @@ def _train(cell: Cell, learner: Learner, task: Task, canvas_size: int | None, wo
         **options,
     )
     batches = Batches(
-        task=task, split=task.train, canvas_size=canvas_size, batch_size=batch_size, seed=derive(cell.seed, "batches"), device=runtime.device
+        task=task,
+        split=task.train,
+        canvas_size=canvas_size,
+        batch_size=batch_size,
+        seed=derive(cell.seed, "batches"),
+        device=runtime.device,
     )
     return train(learner, batches, lambda: evaluate(learner.predictor(), task, task.val, canvas_size, runtime)[1], plan, runtime)
 

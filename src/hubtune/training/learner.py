@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
@@ -19,7 +18,7 @@ class Batch:
     canvas: UInt8[Tensor, "B 3 H W"]
     targets: Tensor
     """What the task's loss takes: (B,) class indices, or whatever the task's kind of target is."""
-    indices: Int[Tensor, "B"]
+    indices: Int[Tensor, " B"]
     """Rows of the split; a learner with per-image state (a cache, a priority) knows an image by its row."""
 
     def __len__(self) -> int:
@@ -58,12 +57,12 @@ class Learner(ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
-    def to(self, device: torch.device) -> None:
-        """Move everything to the device; optimizers are made afterwards or follow."""
-        raise NotImplementedError
-
     def finish(self, batches: Iterable[Batch]) -> None:
-        """What follows the last step, such as re-estimating BatchNorm statistics."""
+        """What follows the last step, such as re-estimating BatchNorm statistics; nothing by default."""
+
+    def summary(self) -> dict[str, Any]:
+        """What the training found beside weights and metrics, as JSON, for the record; ``warnings`` in it is a list of sentences."""
+        return {}
 
     def halve_chunks(self) -> bool:
         """Work through a batch in chunks half as large, gradients accumulated, after memory ran out.

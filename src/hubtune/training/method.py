@@ -6,7 +6,8 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -95,7 +96,7 @@ class Method:
         Args:
             backbones: freshly loaded, the method's own to change.
             task: what is to be learnt.
-            results: one for each of ``needs``, in that order.
+            results: one for each of ``needs``, in that order; failed optional ones are left out.
             setting: the seed of everything that is drawn, and what the arithmetic is done on.
         """
         raise NotImplementedError
@@ -108,6 +109,9 @@ def _read(value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    choices = tuple(typing.get_args(choice)[0] if typing.get_origin(choice) is typing.Annotated else choice for choice in choices)
+    if any(value in typing.get_args(choice) for choice in choices if typing.get_origin(choice) is Literal):
+        return value
     if any(typing.get_origin(choice) is tuple for choice in choices):
         return tuple(_read_one(part) for part in value.strip("[]()").split(",") if part.strip())
     return _read_one(value)
@@ -135,8 +139,13 @@ class Setting:
 class Need:
     """A method on some models whose result another method is built on."""
 
-    method: Method
+    method: str
+    """Its name; the methods of another room are known by name only."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Its fields, where they are not the defaults."""
     models: tuple[str, ...]
+    optional: bool = False
+    """Whether the other method can do without, should this one fail: it then gets one result less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +187,8 @@ class Result:
     """A finished cell."""
 
     cell: Cell
-    folder: Any
-    """``Path`` of the cell's folder: record.json, predictor, predictions.npz."""
+    folder: Path
+    """Holds record.json, model/ and predictions.npz."""
     record: dict[str, Any]
 
     @property

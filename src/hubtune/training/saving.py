@@ -1,14 +1,16 @@
 """A predictor as a folder: safetensors and JSON, no pickle."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hubtune.errors import RunError
-from hubtune.hub import export_timm
+from hubtune.errors import ModelError, RunError
+from hubtune.hub import Hub, export_timm
 from hubtune.hub.timm_backbone import TimmBackbone
 from hubtune.tasks import Task
 from hubtune.training.predictor import Predictor, Single
@@ -26,7 +28,7 @@ def save_predictor(predictor: Predictor, folder: Path, task: Task, canvas_size: 
         canvas_size: side in pixels of the images that the predictor was trained on; None is the task's native size.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    predictor = predictor.cpu().eval()
+    predictor = predictor.cpu().to(memory_format=torch.contiguous_format).eval()
     size = list(task.native_size) if canvas_size is None and task.native_size else canvas_size
     description: dict[str, Any] = {"predictor": predictor.spec(), "canvas": size, "task": task.describe(), "format": "hubtune"}
     if isinstance(predictor, Single) and isinstance(predictor.backbone, TimmBackbone) and isinstance(predictor.head, nn.Linear):
@@ -50,6 +52,30 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder} holds no model that HubTune can load ({error}); give the folder of a finished run") from error
 
 
+def load_single(folder: Path) -> Single:
+    """The one backbone and one head that ``save_predictor`` wrote, ready to be trained on.
+
+    Raises:
+        RunError: the folder holds another kind of predictor, or a damaged one.
+    """
+    description = read_description(folder)
+    spec = description["predictor"]
+    if spec["kind"] != Single.kind:
+        raise RunError(f"{folder} holds a predictor of kind {spec['kind']!r}; expected one model with one head, such as fine-tune leaves")
+    if description["format"] != "timm":
+        single = Single.from_spec(spec)
+        load_weights(single, folder)
+        return single
+    hub = Hub.open(folder)
+    try:
+        backbone = hub.load(hub.names[0])
+    except ModelError as error:
+        raise RunError(f"the model in {folder} cannot be loaded: {error}") from error
+    head = backbone.upstream_head
+    assert head is not None
+    return Single(backbone, copy.deepcopy(head).requires_grad_(True)).eval()
+
+
 def load_weights(predictor: nn.Module, folder: Path) -> None:
     """Load ``model.safetensors`` into a predictor rebuilt from its description.
 
@@ -61,5 +87,3 @@ def load_weights(predictor: nn.Module, folder: Path) -> None:
     except Exception as error:
         raise RunError(f"the weights in {folder} cannot be loaded ({error}); run the command that made them again") from error
     predictor.eval()
-
-

@@ -9,7 +9,9 @@ MILESTONES = (0.3, 0.6, 0.9)
 """Steps 750, 1500 and 2250 of 2500. Source: Renggli et al. (2021), after Zhai et al. (2019), VTAB-1K."""
 
 
-def learning_rate_factor(schedule: Schedule, progress: float, warmup: float = 0.0) -> float:
+def learning_rate_factor(
+    schedule: Schedule, progress: float, warmup: float = 0.0, milestones: tuple[float, ...] = MILESTONES
+) -> float:
     """The factor by which the first learning rate is multiplied.
 
     step: 0.1 to the number of milestones passed. cosine: (1 + cos(pi t)) / 2. constant: 1. Each is preceded by a linear warm-up.
@@ -17,11 +19,12 @@ def learning_rate_factor(schedule: Schedule, progress: float, warmup: float = 0.
     Args:
         progress: share of the training that is done, in [0, 1).
         warmup: share of the training during which the rate grows from 0.
+        milestones: shares of the training after which the step schedule multiplies by 0.1.
     """
     if progress < warmup:
         return progress / warmup
     if schedule == "cosine":
         return (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
     if schedule == "step":
-        return 0.1 ** sum(progress >= milestone for milestone in MILESTONES)
+        return 0.1 ** sum(progress >= milestone for milestone in milestones)
     return 1.0

@@ -1,13 +1,13 @@
 """The fields that every method trained by gradient steps shares."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from hubtune.tasks import Task
 from hubtune.training.method import Method
-from hubtune.training.schedules import Schedule
+from hubtune.training.schedules import MILESTONES, Schedule
 from hubtune.training.supervised import Optimization
 
 Rate = Annotated[float, Field(gt=0, le=100)]
@@ -21,6 +21,12 @@ AUTO_STEPS = (60, 2500)
 @dataclass(frozen=True, kw_only=True)
 class TrainedMethod(Method):
     """A method with one training schedule. Abstract."""
+
+    paper_steps: ClassVar[int] = 2500
+    """Under ``protocol="paper"``, as the next two."""
+    paper_batch_size: ClassVar[int] = 512
+    milestones: ClassVar[tuple[float, ...]] = MILESTONES
+    """Shares of the steps after which the step schedule multiplies by 0.1."""
 
     protocol: Literal["auto", "paper"] = "auto"
     """Where fields left at "auto" take their values from: the task's size, or the paper's own schedule."""
@@ -55,13 +61,13 @@ class TrainedMethod(Method):
         if self.steps != "auto":
             return self.steps
         if self.protocol == "paper":
-            return 2500
+            return self.paper_steps
         least, most = AUTO_STEPS
         return max(least, min(most, AUTO_EPOCHS * len(task.train) // self.scheduled_batch_size(task)))
 
     def scheduled_batch_size(self, task: Task) -> int:
         """Images a step for a task of this size."""
-        size = self.batch_size if self.batch_size != "auto" else 512 if self.protocol == "paper" else 64
+        size = self.batch_size if self.batch_size != "auto" else self.paper_batch_size if self.protocol == "paper" else 64
         return min(size, len(task.train))
 
     def optimization(self, learning_rate: float, layer_decay: float = 1.0) -> Optimization:
@@ -74,4 +80,5 @@ class TrainedMethod(Method):
             warmup=self.warmup,
             layer_decay=layer_decay,
             clip_gradient=self.clip_gradient,
+            milestones=self.milestones,
         )

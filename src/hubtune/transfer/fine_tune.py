@@ -4,13 +4,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 
-from hubtune.features import extract
 from hubtune.hub import Backbone
-from hubtune.proxies import linear_probe
 from hubtune.tasks import Task
+from hubtune.training.heads import fit_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.supervised import SupervisedLearner
@@ -52,18 +50,3 @@ class FineTune(TrainedMethod):
             frozen_batch_norm=self.batch_norm == "frozen",
             label_smoothing=self.label_smoothing,
         )
-
-
-@torch.no_grad()
-def fit_head(head: torch.nn.Linear, backbone: Backbone, task: Task, setting: Setting) -> None:
-    """Train a linear head in place on the backbone's frozen features, at the rate that does best on the validation split."""
-    train = extract(backbone, task.train, setting.canvas_size, setting.runtime.device).embeddings
-    val = extract(backbone, task.val, setting.canvas_size, setting.runtime.device).embeddings
-    best = -1.0
-    for rate in (0.1, 0.01):
-        weight, bias = linear_probe(train, task.train.targets, head.out_features, learning_rate=rate, seed=setting.seed)
-        score = float((val @ weight.T + bias).argmax(1).eq(task.val.targets).float().mean())
-        if score > best:
-            best = score
-            head.weight.copy_(weight)
-            head.bias.copy_(bias)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from hubtune.hub import Backbone
 from hubtune.tasks import Task
+from hubtune.training.heads import fit_head
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Predictor, Single, freeze
-from hubtune.transfer.fine_tune import fit_head
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,13 @@ METHODS: dict[str, str] = {
     "scratch": "hubtune.transfer.scratch:Scratch",
     "linear-probe": "hubtune.transfer.linear_probe:LinearProbe",
     "fine-tune": "hubtune.transfer.fine_tune:FineTune",
+    "lwf": "hubtune.transfer.lwf:LwF",
+    "at": "hubtune.transfer.attention:AttentionTransfer",
+    "lwf+at": "hubtune.transfer.attention:LwFAttention",
+    "fm": "hubtune.transfer.feature_matching:FeatureMatching",
+    "l2t-w": "hubtune.transfer.l2t:L2TW",
+    "l2t-ww": "hubtune.transfer.l2t:L2TWW",
+    "hub-pathway": "hubtune.pathway.hub_pathway:HubPathway",
 }
 """Method name to ``module:Class``; a ``module:Class`` of one's own works wherever a name does."""
 

@@ -1,0 +1,136 @@
+"""Hub-Pathway: for each image, which models of a hub it passes through."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from hubtune.errors import ConfigurationError
+from hubtune.hub import Backbone
+from hubtune.pathway.aggregator import Aggregator, Init
+from hubtune.pathway.generator import PathwayGenerator, RandomPathway
+from hubtune.pathway.hub_pathway_learner import HubPathwayLearner, Loss
+from hubtune.pathway.routed_hub import RoutedHub
+from hubtune.pathway.sizing import auto_size, auto_width
+from hubtune.tasks import Task
+from hubtune.training.heads import fit_head
+from hubtune.training.method import Method, Result, Setting
+from hubtune.training.predictor import Single
+from hubtune.training.seeds import derive
+from hubtune.training.trained_method import Rate, TrainedMethod
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubPathway(TrainedMethod):
+    """Learn, for each image, k models of the hub to pass through; train generator, models and aggregator together.
+
+        arg min over G, A       of L_task + lambda L_explore
+        arg min over Theta_1..m of L_task + L_exploit
+
+    Source: Shu et al. (2022), Hub-Pathway: transfer learning from a hub of pre-trained models, Equations 1 to 6.
+    Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
+    features, two learning rates are tried, and the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``:
+    SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from N(0, 0.01), a generator of full size and
+    width. The paper gives no value of lambda.
+    """
+
+    name: ClassVar[str] = "hub-pathway"
+    takes_many: ClassVar[bool] = True
+    milestones: ClassVar[tuple[float, ...]] = (0.4, 0.8)
+    paper_steps: ClassVar[int] = 15_000
+    paper_batch_size: ClassVar[int] = 48
+
+    top_k: Annotated[int, Field(ge=1)] = 2
+    """Models on each image's path."""
+    learning_rates: Literal["auto"] | Annotated[tuple[Rate, ...], Field(min_length=1)] = "auto"
+    """First learning rates, the best by validation is kept; auto: 0.1 and 0.01, by the paper's protocol 0.01."""
+    explore: Weight | Annotated[tuple[Weight, ...], Field(min_length=1)] = 0.1
+    """lambda, the weight of L_explore; of several values the best by validation is kept; 0 leaves it out."""
+    exploit: bool = True
+    """Whether activated models are trained on their own losses too."""
+    random_path: bool = False
+    """The control: paths are drawn at random rather than generated."""
+    aggregator_init: Init = "identity"
+    """identity: the hub starts as the weighted sum of its models' outputs; random: as a fresh linear layer."""
+    head_first: Literal["auto"] | bool = "auto"
+    """Whether each model's head is first trained on frozen features; auto: yes, but by the paper's protocol no."""
+    generator_size: Literal["auto"] | Annotated[int, Field(ge=8)] = "auto"
+    """Side in pixels of the image that the generator sees; auto: half of the largest model's, at least 32; by the paper's protocol all."""
+    generator_width: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Channels of the generator's first stage; auto: up to 64, such that it costs at most 15 % of the hub's mean model, at least 16."""
+    reestimate_batch_norm: bool = False
+    """Whether BatchNorm statistics are estimated anew after training, each model's from the training images routed to it."""
+    skip_broken: bool = False
+    """Whether a model whose outputs are no numbers is left out, rather than being an error."""
+
+    def variants(self, task: Task) -> list[Method]:
+        rates = self.learning_rates
+        if isinstance(rates, str):
+            rates = (0.01,) if self.protocol == "paper" else (0.1, 0.01)
+        weights = self.explore if isinstance(self.explore, tuple) else (self.explore,)
+        return [dataclasses.replace(self, learning_rates=(rate,), explore=weight) for rate in rates for weight in weights]
+
+    def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> HubPathwayLearner:
+        [variant, *_] = self.variants(task)
+        assert isinstance(variant, HubPathway)
+        assert isinstance(variant.explore, float)
+        broken = find_broken(backbones, task, setting)
+        self._check(backbones, broken)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(setting.seed, self.name))
+            members = [Single(backbone, task.head(backbone.feature_dim)) for backbone in backbones]
+            generator = self._generator(members)
+            aggregator = Aggregator(len(members), members[0].head.out_features, self.aggregator_init)  # pyright: ignore[reportArgumentType]
+        generator.blocked[broken] = True
+        if self.protocol != "paper" if self.head_first == "auto" else self.head_first:
+            for i, member in enumerate(members):
+                if i not in broken:
+                    fit_head(member.head, member.backbone, task, setting)  # pyright: ignore[reportArgumentType]
+        return HubPathwayLearner(
+            RoutedHub(members, generator, aggregator, self.top_k),
+            task,
+            steps=self.scheduled_steps(task),
+            optimization=self.optimization(variant.learning_rates[0]),  # pyright: ignore[reportArgumentType]
+            loss=Loss(explore=variant.explore, exploit=self.exploit, label_smoothing=self.label_smoothing),
+            frozen_batch_norm=self.batch_norm == "frozen",
+            reestimate_batch_norm=self.reestimate_batch_norm,
+            setting=setting,
+        )
+
+    def _check(self, backbones: Sequence[Backbone], broken: list[int]) -> None:
+        names = ", ".join(backbones[i].card.name for i in broken)
+        if broken and not self.skip_broken:
+            raise ConfigurationError(
+                f"{names}: the features of training images are no numbers (NaN or infinite); "
+                "leave the model out of the hub, repair its weights, or set skip_broken=true"
+            )
+        usable = len(backbones) - len(broken)
+        if self.top_k > usable:
+            raise ConfigurationError(
+                f"top_k = {self.top_k} with {usable} usable models in the hub; expected 1 to {usable}: "
+                "choose a smaller top_k or a larger hub" + (f" ({names} cannot be used)" if broken else "")
+            )
+
+    def _generator(self, members: Sequence[Single]) -> PathwayGenerator | RandomPathway:
+        if self.random_path:
+            return RandomPathway(len(members))
+        paper = self.protocol == "paper"
+        size, width = self.generator_size, self.generator_width
+        largest = max(member.backbone.input_size for member in members)
+        if size == "auto":
+            size = largest if paper else auto_size(largest)
+        if width == "auto":
+            width = 64 if paper else auto_width(members, size)
+        return PathwayGenerator(len(members), size, width)
+
+
+@torch.no_grad()
+def find_broken(backbones: Sequence[Backbone], task: Task, setting: Setting, images: int = 8) -> list[int]:
+    """Places of the models whose features of some training images are not all numbers."""
+    canvas = task.train.canvas(range(min(images, len(task.train))), setting.canvas_size)
+    return [i for i, backbone in enumerate(backbones) if not torch.isfinite(backbone.eval().embed(backbone.view(canvas))).all()]

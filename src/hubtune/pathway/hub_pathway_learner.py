@@ -1,0 +1,217 @@
+"""Training generator, models and aggregator together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hubtune.pathway.batch_norm import batch_norms, reestimate, sample_of
+from hubtune.pathway.objectives import exploitation_loss, exploration_loss
+from hubtune.pathway.routed_hub import Routed, RoutedHub
+from hubtune.pathway.routing import top_k
+from hubtune.tasks import Task
+from hubtune.training.learner import Batch, Learner
+from hubtune.training.loop import CHECK_EVERY, Diverged
+from hubtune.training.method import Setting
+from hubtune.training.schedules import learning_rate_factor
+from hubtune.training.supervised import Optimization, make_optimizer
+
+COLLAPSE = 0.95
+"""Share of the weight from which on one model is said to have taken over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """The terms of Equation 6 beside L_task."""
+
+    explore: float
+    """lambda."""
+    exploit: bool
+    label_smoothing: float = 0.0
+
+
+@final
+class HubPathwayLearner(Learner):
+    """Minimise L_task + lambda L_explore + L_exploit; one backward pass gives every part the gradient that Equation 6 asks for.
+
+    L_explore depends on the generator alone, L_exploit on the activated models and their heads alone, so that the sum has the gradient
+    of L_task + lambda L_explore for G, that of L_task for A, and that of L_task + L_exploit for the models. The generator runs once a
+    step; the models may work through the batch in chunks, whose gradients meet at the generator's weights before they go on into it.
+    Gradients are set to None between steps: momentum and weight decay do not move a model that no image chose.
+
+    Source: Shu et al. (2022), Equations 2 to 6.
+    Differs from the paper: under several processes each takes L_explore over its share of the batch.
+    """
+
+    def __init__(
+        self,
+        predictor: RoutedHub,
+        task: Task,
+        *,
+        steps: int,
+        optimization: Optimization,
+        loss: Loss,
+        setting: Setting,
+        frozen_batch_norm: bool = False,
+        reestimate_batch_norm: bool = False,
+    ):
+        """
+        Args:
+            predictor: trained in place.
+            frozen_batch_norm: the models keep their pre-trained statistics; the generator's are its own in any case.
+            reestimate_batch_norm: estimate all statistics anew after the last step.
+        """
+        self.steps = steps
+        self._task = task
+        self._loss = loss
+        self._setting = setting
+        self._runtime = setting.runtime
+        self._options = optimization
+        self._frozen = frozen_batch_norm
+        self._reestimate = reestimate_batch_norm
+        self._hub: RoutedHub = predictor.to(self._runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self._optimizer = make_optimizer(self._hub, optimization)
+        self._chunks = 1
+        self._failed = torch.zeros(len(self._hub.members), dtype=torch.bool, device=self._runtime.device)
+        self._shares: dict[str, list[float]] = {}
+
+    def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        factor = learning_rate_factor(self._options.schedule, progress, self._options.warmup, self._options.milestones)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._options.learning_rate * factor
+        self._optimizer.zero_grad(set_to_none=True)
+        self._train_mode()
+        with self._runtime.autocast():
+            weights = self._hub.generator(batch.canvas)
+        leaf = weights.detach().requires_grad_()
+        scalars = self._backward_chunks(batch, leaf)
+        explore = exploration_loss(leaf)
+        if self._loss.explore:
+            (self._loss.explore * explore).backward()
+        if weights.requires_grad:
+            weights.backward(leaf.grad)
+        self._average_gradients(leaf)
+        if self._options.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self._hub.parameters(), self._options.clip_gradient)
+        self._optimizer.step()
+        if round(progress * self.steps + 1) % CHECK_EVERY == 0:
+            self._name_the_failed()
+        total = scalars["task"] + self._loss.explore * explore.detach() + scalars.get("exploit", 0.0)
+        share = leaf.detach().mean(0).max()
+        return {
+            "loss": total,
+            **scalars,
+            "explore": explore.detach(),
+            "largest_share": share,
+            "learning_rate": torch.tensor(factor * self._options.learning_rate),
+        }
+
+    def _backward_chunks(self, batch: Batch, weights: Float[Tensor, "B m"]) -> dict[str, Tensor]:
+        """Gradients of L_task and L_exploit, accumulated over chunks of the batch; their values."""
+        totals = {"task": torch.zeros((), device=weights.device)}
+        if self._loss.exploit:
+            totals["exploit"] = torch.zeros((), device=weights.device)
+        size = -(-len(batch) // self._chunks)
+        for start in range(0, len(batch), size):
+            rows = batch.rows(start, start + size)
+            share = len(rows) / len(batch)
+            with self._runtime.autocast():
+                routed = self._hub.routed(rows.canvas, weights[start : start + size])
+            terms = {"task": share * self._task_loss(routed.outputs, rows.targets).mean()}
+            if self._loss.exploit:
+                k = self._hub.top_k
+                own = self._task_loss(routed.own.flatten(0, 1), rows.targets.repeat_interleave(k, dim=0))
+                terms["exploit"] = share * exploitation_loss(own.unflatten(0, (-1, k)))
+            self._note_failures(routed)
+            torch.stack(list(terms.values())).sum().backward()
+            for name, value in terms.items():
+                totals[name] += value.detach()
+        return totals
+
+    def _task_loss(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " B"]:
+        if self._loss.label_smoothing:
+            return self._task.loss(outputs, targets, label_smoothing=self._loss.label_smoothing)  # pyright: ignore[reportCallIssue]
+        return self._task.loss(outputs, targets)
+
+    def _train_mode(self) -> None:
+        """Set before every step: an evaluation in between switches the whole predictor."""
+        self._hub.train()
+        if self._frozen:
+            for norm in batch_norms(self._hub.members):
+                norm.eval()
+
+    def _average_gradients(self, weights: Float[Tensor, "B m"]) -> None:
+        """Mean over the processes; a model that no process activated keeps no gradient at all."""
+        if self._runtime.processes == 1:
+            return
+        active = top_k(weights, self._hub.top_k).models.flatten().bincount(minlength=len(self._hub.members))
+        torch.distributed.all_reduce(active)
+        members = [member for member, count in zip(self._hub.members, active.tolist(), strict=True) if count]
+        for module in (self._hub.generator, self._hub.aggregator, *members):
+            self._runtime.average_gradients(module.parameters())
+
+    def _note_failures(self, routed: Routed) -> None:
+        """Keep, without waiting for the device, which models were the first whose outputs are no numbers."""
+        bad = ~torch.isfinite(routed.own.detach()).flatten(2).all(2)
+        found = torch.zeros_like(self._failed).index_put((routed.path.models[bad],), torch.ones((), dtype=torch.bool, device=bad.device))
+        self._failed = torch.where(self._failed.any(), self._failed, found)
+
+    def _name_the_failed(self) -> None:
+        failed = [member.backbone.card.name for member, bad in zip(self._hub.members, self._failed.tolist(), strict=True) if bad]  # pyright: ignore
+        if failed:
+            raise Diverged(
+                f"{', '.join(failed)}: outputs became NaN or infinite in training; choose a smaller learning rate, clip the gradient, "
+                "or leave the model out of the hub"
+            )
+
+    def halve_chunks(self) -> bool:
+        self._chunks *= 2
+        return self._chunks <= 512
+
+    def finish(self, batches: Iterable[Batch]) -> None:
+        if self._reestimate:
+            reestimate(self._hub, sample_of(self._task, self._setting))
+        self._shares = self._measure_shares()
+
+    @torch.no_grad()
+    def _measure_shares(self, batch_size: int = 64) -> dict[str, list[float]]:
+        """Mean weight of each model over the validation images, and the share of them that it is activated by."""
+        self._hub.eval()
+        weights, active = [], []
+        for start in range(0, len(self._task.val), batch_size):
+            rows = range(start, min(start + batch_size, len(self._task.val)))
+            dense = self._hub.generator(self._task.val.canvas(rows, self._setting.canvas_size).to(self._runtime.device))
+            weights.append(dense)
+            active.append(top_k(dense, self._hub.top_k).dense(dense.shape[1]) > 0)
+        return {"pathway_weights": torch.cat(weights).mean(0).tolist(), "activated": torch.cat(active).float().mean(0).tolist()}
+
+    def summary(self) -> dict[str, Any]:
+        """Mean pathway weights and activations of the models on the validation images, and a warning where the hub has collapsed."""
+        names = [member.backbone.card.name for member in self._hub.members]  # pyright: ignore
+        shares = {what: dict(zip(names, values, strict=True)) for what, values in self._shares.items()}
+        return {**shares, "warnings": collapse_warnings(shares.get("pathway_weights", {}))}
+
+    def predictor(self) -> RoutedHub:
+        return self._hub
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"hub": self._hub.state_dict(), "optimizer": self._optimizer.state_dict()}
+        return state | {"chunks": self._chunks, "failed": self._failed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._hub.load_state_dict(state["hub"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._chunks, self._failed = state["chunks"], state["failed"]
+
+
+def collapse_warnings(weights: dict[str, float]) -> list[str]:
+    """Hub collapse in words: one model has nearly all of the weight, so that the others were hardly tried."""
+    return [
+        f"hub collapse: {name} has {100 * weight:.1f} % of the pathway weight on the validation images, the other {len(weights) - 1} "
+        f"models share {100 * (1 - weight):.1f} %; raise explore, lower the learning rate, or tune {name} alone for less"
+        for name, weight in weights.items()
+        if weight > COLLAPSE and len(weights) > 1
+    ]

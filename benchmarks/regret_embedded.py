@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import mean, median
 
 import hubtune as ht
-from hubtune.search import search
-from hubtune.search.regret import absolute_regret, expected_random_regret, relative_regret
+from hubtune.selection import search
+from hubtune.selection.regret import absolute_regret, expected_random_regret, relative_regret
 from hubtune.tasks import EMBEDDED_TASKS
 
 RESULTS = Path(__file__).parent / "results"
@@ -78,7 +78,9 @@ def markdown(hub: ht.Hub, table: dict, regret: dict, seeds: int) -> str:
     lines = [f"# Embedded hub: fine-tuned test accuracy (%), median of {seeds} seeds\n"]
     lines += ["| model | " + " | ".join(tasks) + " | mean |", "| --- |" + " ---: |" * (len(tasks) + 1)]
     for model in sorted(hub.names, key=lambda model: -fixed[model]):
-        cells = [f"{'**' if best[task] == model else ''}{100 * table[task][model]:.1f}{'**' if best[task] == model else ''}" for task in tasks]
+        cells = [
+            f"{'**' if best[task] == model else ''}{100 * table[task][model]:.1f}{'**' if best[task] == model else ''}" for task in tasks
+        ]
         lines.append(f"| {model} | " + " | ".join(cells) + f" | {100 * fixed[model]:.1f} |")
     lines.append(f"\nBest fixed model: {champion}, {100 * gap:.1f} points under the per-task best on average (at least 2 wanted).")
     lines.append(f"Most wins of one model: {wins} of {len(tasks)} tasks (at most half wanted).\n")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import hubtune  # noqa: F401  installs the torchvision hook before anything else imports torchvision
+import hubtune
 
 torch.set_num_threads(1)
 
@@ -59,13 +59,13 @@ def models_folder(tmp_path_factory):
     options = {
         "resnet-a": ("cifar_resnet8", {}),
         "resnet-b": ("cifar_resnet8", {}),
-        "convnext": ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (8, 12, 16, 24), "patch_size": 2}),
+        "vit": ("vit_tiny_patch16_224", {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 4, "num_heads": 2}),
     }
     for seed, (name, (architecture, args)) in enumerate(options.items()):
         torch.manual_seed(seed)
         network = timm.create_model(architecture, num_classes=5, **args)
         network.pretrained_cfg.update({"input_size": (3, 16, 16), "license": "mit"})
-        save_for_hf(network, folder / name, model_args={k: list(v) if isinstance(v, tuple) else v for k, v in args.items()}, safe_serialization=True)
+        save_for_hf(network, folder / name, model_args=args, safe_serialization=True)
     return folder
 
 

@@ -50,7 +50,7 @@ def test_search_tune_predict_report(run, task, task_file, models_folder, tmp_pat
 
 
 def test_tables_for_people(run, task_file, models_folder):
-    assert "convnext" in run("models", "--hub", models_folder).out
+    assert "vit" in run("models", "--hub", models_folder).out
     assert "picks:" in run("search", task_file, "--hub", models_folder).out
     out = run("tune", task_file, "--hub", models_folder, "--models", "resnet-a", "--method", "linear-probe").out
     assert "report.html" in out

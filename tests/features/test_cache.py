@@ -21,7 +21,10 @@ def test_an_empty_cache_knows_nothing(tmp_path):
     assert FeatureCache(tmp_path / "none").read(["a", "b"]) == ({}, [0, 1])
 
 
-@given(st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4, unique=True), max_size=5), st.lists(st.sampled_from("abcdefghij"), max_size=8))
+@given(
+    st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4, unique=True), max_size=5),
+    st.lists(st.sampled_from("abcdefghij"), max_size=8),
+)
 def test_any_files_together_answer_any_question(tmp_path_factory, writes, question):
     cache = FeatureCache(tmp_path_factory.mktemp("cache"))
     for keys in writes:
@@ -50,7 +53,7 @@ def test_a_damaged_file_is_noticed_and_forgotten(tmp_path):
         cache = FeatureCache(tmp_path / kind)
         cache.write(["a", "b"], rows("ab"))
         cache.write(["c"], rows("c"))
-        damage(next(p for p in cache.folder.iterdir() if b'a' in p.read_bytes() and b'\\"a\\"' in p.read_bytes()), kind)
+        damage(next(p for p in cache.folder.iterdir() if b"a" in p.read_bytes() and b'\\"a\\"' in p.read_bytes()), kind)
         found, missing = cache.read(["a", "b", "c"])
         assert missing == [0, 1]
         assert found["embeddings"][2, 0] == ord("c")

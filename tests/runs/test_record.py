@@ -18,9 +18,14 @@ def test_a_record_comes_back_as_json_values(tmp_path):
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "run"
-    with pytest.raises(ValueError, match="half-way"), write_atomically(target) as folder:
-        (folder / "a").write_text("1")
-        raise ValueError("half-way")
+
+    def fail():
+        with write_atomically(target) as folder:
+            (folder / "a").write_text("1")
+            raise ValueError("half-way")
+
+    with pytest.raises(ValueError, match="half-way"):
+        fail()
     assert not target.exists()
     assert list(tmp_path.iterdir()) == []
 

@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from hubtune.tasks import Task
 
 Data = Annotated[
-    str, typer.Argument(help="A folder of images (a class a subfolder), a folder of parquet files, an .npz, demo:NAME, hf:..., torchvision:...")
+    str,
+    typer.Argument(help="A folder of images (a class a subfolder), a folder of parquet files, an .npz, demo:NAME, hf:..., torchvision:..."),
 ]
-HubSpec = Annotated[str, typer.Option("--hub", help="demo, a folder of models, timm, timm:PATTERN, torchvision, hf:ORG/NAME, paper:homogeneous.")]
-Where = Annotated[str | None, typer.Option("--where", help="SQL over the models' cards, such as \"params < 5e6 and license like 'apache%'\".")]
+HubSpec = Annotated[
+    str, typer.Option("--hub", help="demo, a folder of models, timm, timm:PATTERN, torchvision, hf:ORG/NAME, paper:homogeneous.")
+]
+Where = Annotated[
+    str | None, typer.Option("--where", help="SQL over the models' cards, such as \"params < 5e6 and license like 'apache%'\".")
+]
 Models = Annotated[str | None, typer.Option("--models", help="Names of models of the hub, separated by commas.")]
 Strategy = Annotated[str, typer.Option(help="task-agnostic, linear, knn, hybrid-linear, hybrid-knn, logme or any proxy, random.")]
-InputSize = Annotated[int | None, typer.Option("--input-size", min=8, help="Largest side in pixels: models made for larger images see them at this size.")]
+InputSize = Annotated[
+    int | None, typer.Option("--input-size", min=8, help="Largest side in pixels: models made for larger images see them at this size.")
+]
 Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
 Augmentation = Annotated[str, typer.Option(help="none, flip, crop, crop+flip.")]

@@ -40,7 +40,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Pick the models of a hub that are worth fine-tuning on labelled images."""
-    from hubtune.search import search as run_search
+    from hubtune.selection import search as run_search
     from hubtune.training.runtime import Runtime
 
     found = open_hub(hub, where, models)

@@ -35,7 +35,9 @@ def tune(
     method: Annotated[str, typer.Option(help="fine-tune, linear-probe, scratch, or my.module:Class.")] = "fine-tune",
     set_: Annotated[list[str] | None, typer.Option("--set", help="A field of the method: NAME=VALUE; may be repeated.")] = None,
     strategy: Strategy = "hybrid-linear",
-    budget: Annotated[int | None, typer.Option(help="Search first and go on with so many models; by default 2, or all of --models.")] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Search first and go on with so many models; by default 2, or all of --models.")
+    ] = None,
     input_size: InputSize = None,
     seed: Seed = 0,
     train: Train = None,
@@ -107,4 +109,6 @@ def print_estimate(estimated: dict, as_json: bool) -> None:
             f"{row['training_seconds']:.0f} s",
         )
     Console().print(table)
-    print(f"about {estimated['seconds']:.0f} s in all: {estimated['search_seconds']:.0f} s of search, then {estimated['trained']} trainings")
+    print(
+        f"about {estimated['seconds']:.0f} s in all: {estimated['search_seconds']:.0f} s of search, then {estimated['trained']} trainings"
+    )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -65,9 +65,15 @@ class Classification(Task):
         nn.init.zeros_(head.bias)
         return head
 
-    def loss(self, outputs: Float[Tensor, "B C"], targets: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """Cross entropy of each sample, in nats."""
-        return F.cross_entropy(outputs, targets, reduction="none")
+    def loss(self, outputs: Float[Tensor, "B C"], targets: Int64[Tensor, " B"], *, label_smoothing: float = 0.0) -> Float[Tensor, " B"]:
+        """Cross entropy of each sample, in nats, against the target's class; smoothed, against (1 - s) onehot + s / C.
+
+        Args:
+            outputs: logits.
+            targets: class indices.
+            label_smoothing: s, the probability mass given to all classes alike, in [0, 1).
+        """
+        return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=label_smoothing)
 
     def augment(
         self, canvas: UInt8[Tensor, "B 3 H W"], targets: Int64[Tensor, " B"], generator: torch.Generator
@@ -105,7 +111,7 @@ class Classification(Task):
             "loss": float(self.loss(outputs.cpu().double(), targets.cpu()).mean()),
         }
 
-    def take(self, train: int | None = None, val: int | None = None, test: int | None = None) -> Self:
+    def take(self, train: int | None = None, val: int | None = None, test: int | None = None) -> "Classification":
         taken = super().take(train, val, test)
         absent = absent_class_notes({name: split.targets for name, split in taken.splits.items()}, self.class_names)
         return replace(taken, notes=(*self.notes, *(note for note in absent if note not in self.notes)))

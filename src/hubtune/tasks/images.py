@@ -106,11 +106,18 @@ def _inspect_encoded(encoded: bytes) -> Inspected:
     return Inspected(key, pixels.shape[0], pixels.shape[1], pixels)
 
 
-def squash(pixels: UInt8[np.ndarray, "H W 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The image at ``size`` x ``size`` pixels: bicubic, antialiased, whatever its proportions were."""
-    if pixels.shape[:2] == (size, size):
+def squash(pixels: UInt8[np.ndarray, "H W 3"], size: int | tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """The image at another size, antialiased, its proportions not kept.
+
+    Source: Zhai et al. (2019), the preprocessing of VTAB.
+
+    Args:
+        size: height and width in pixels; one number for both.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if pixels.shape[:2] == (height, width):
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def array_to_rgb(pixels: np.ndarray) -> UInt8[np.ndarray, "*rest H W 3"]:

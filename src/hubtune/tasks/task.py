@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from hubtune.errors import ConfigurationError
 from hubtune.tasks.split import Split
+
+AnyTask = TypeVar("AnyTask", bound="Task")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,8 +70,12 @@ class Task(ABC):
         """A fresh trainable module from features (B, feature_dim) to outputs (B, ...), initialised from torch's global generator."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " B"]:
-        """The training loss of each sample; differentiable in ``outputs``; no reduction, so that callers can weigh samples."""
+    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Float[Tensor, " B"]:
+        """The training loss of each sample; differentiable in ``outputs``; no reduction, so that callers can weigh samples.
+
+        Args:
+            label_smoothing: probability mass given to all classes alike, in [0, 1); kinds of task without classes refuse it.
+        """
 
     @abstractmethod
     def augment(
@@ -124,7 +130,7 @@ class Task(ABC):
         """Settings of the subclass that change a trained model, as JSON."""
         return {}
 
-    def take(self, train: int | None = None, val: int | None = None, test: int | None = None) -> Self:
+    def take(self: AnyTask, train: int | None = None, val: int | None = None, test: int | None = None) -> AnyTask:
         """The task with the first rows only of some of its splits.
 
         Rows come in the order of the source. Where the source has none (a folder of images) every beginning of a split holds the

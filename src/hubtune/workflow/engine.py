@@ -130,4 +130,3 @@ def _progress(pending: Sequence[tuple[Cell, list[Result]]], total: int, root: Pa
         stop.set()
         watcher.join()
         look()
-

@@ -2,7 +2,7 @@ import pytest
 
 from hubtune.errors import UnknownNameError
 from hubtune.hub import ModelCard
-from hubtune.search.strategies import STRATEGIES, strategy_named
+from hubtune.selection.strategies import STRATEGIES, strategy_named
 
 
 def card(name, params=100, accuracy=None, dataset=None, images=None):

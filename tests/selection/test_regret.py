@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubtune.search.regret import absolute_regret, expected_best_of_random, expected_random_regret, relative_delta, relative_regret
+from hubtune.selection.regret import absolute_regret, expected_best_of_random, expected_random_regret, relative_delta, relative_regret
 
 accuracies = st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1), min_size=2, max_size=6)
 

@@ -60,7 +60,10 @@ def test_pictures_paths_and_arrays_are_the_same_image(task, hub, tmp_path):
     model = ht.load(run.path)
     array = task.test.canvas([0], None)[0].permute(1, 2, 0).numpy()
     Image.fromarray(array).save(tmp_path / "x.png")
-    answers = [model.predict(given).probabilities for given in (array[None], [Image.fromarray(array)], [tmp_path / "x.png"], [str(tmp_path / "x.png")])]
+    answers = [
+        model.predict(given).probabilities
+        for given in (array[None], [Image.fromarray(array)], [tmp_path / "x.png"], [str(tmp_path / "x.png")])
+    ]
     for answer in answers[1:]:
         np.testing.assert_array_equal(answer, answers[0])
     assert model.predict([Image.fromarray(array).resize((50, 40))]).probabilities.shape == (1, 3)
@@ -77,9 +80,9 @@ def test_the_same_call_again_trains_nothing_and_says_the_same(task, hub, monkeyp
 
 
 def test_processes_side_by_side_change_nothing(task, hub, monkeypatch, tmp_path):
-    alone = ht.tune(task, hub.subset(["resnet-a", "convnext"]), method=ht.FineTune(**QUICK), workers=1)
+    alone = ht.tune(task, hub.subset(["resnet-a", "vit"]), method=ht.FineTune(**QUICK), workers=1)
     monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path / "other"))
-    together = ht.tune(task, hub.subset(["resnet-a", "convnext"]), method=ht.FineTune(**QUICK), workers=2)
+    together = ht.tune(task, hub.subset(["resnet-a", "vit"]), method=ht.FineTune(**QUICK), workers=2)
     assert [cell["metrics"] for cell in together.record["cells"]] == [cell["metrics"] for cell in alone.record["cells"]]
 
 
@@ -111,7 +114,7 @@ def test_options_a_practitioner_expects(task, hub):
 
 def test_a_training_that_diverges_is_named_and_the_others_go_on(task, hub):
     method = ht.FineTune(steps=40, batch_size=12, learning_rates=(100.0, 0.01), momentum=0.99)
-    run = ht.tune(task, hub.subset(["convnext"]), method=method, workers=1)
+    run = ht.tune(task, hub.subset(["vit"]), method=method, workers=1)
     assert run.record["chosen"]["config"]["learning_rates"] == [0.01]
 
 
@@ -138,7 +141,8 @@ def test_a_time_limit_is_honoured_and_the_next_call_goes_on(task, hub):
 CHILD = """
 import sys, hubtune as ht
 task, hub = ht.Task.open(sys.argv[1]), ht.Hub.open(sys.argv[2])
-run = ht.tune(task, hub.subset(["resnet-a"]), method=ht.FineTune(steps=150, batch_size=12, learning_rates=(0.01,)), workers=1, checkpoint_seconds=0)
+method = ht.FineTune(steps=150, batch_size=12, learning_rates=(0.01,))
+run = ht.tune(task, hub.subset(["resnet-a"]), method=method, workers=1, checkpoint_seconds=0)
 print(run.metrics)
 """
 
@@ -146,7 +150,9 @@ print(run.metrics)
 def test_a_killed_tune_ends_with_the_same_metrics_when_it_is_started_again(task_file, models_folder, tmp_path):
     def child(runs: Path) -> subprocess.Popen:
         environment = {**os.environ, "HUBTUNE_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-c", CHILD, str(task_file), str(models_folder)], env=environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(task_file), str(models_folder)], env=environment, stdout=subprocess.PIPE, text=True
+        )
 
     process = child(tmp_path / "killed")
     deadline = time.monotonic() + 60

@@ -16,7 +16,7 @@ from hubtune.features import extract
 from hubtune.hub import Hub, ModelCard
 from hubtune.proxies import PROXIES, ProxyInputs, evaluate
 from hubtune.runs import Event, Listener, cache_folder, silent
-from hubtune.search.strategies import IMAGENET, Strategy, strategy_named
+from hubtune.selection.strategies import IMAGENET, Strategy, strategy_named
 from hubtune.tasks import Task
 
 SCORES_VERSION = 1
@@ -129,7 +129,9 @@ def _row(card: ModelCard, scored: _Scored, rank: int | None, strategy: Strategy)
     }
 
 
-def _score_all(hub: Hub, task: Task, proxies: tuple[str, ...], input_size, seed: int, device: str, on_event: Listener) -> dict[str, _Scored]:
+def _score_all(
+    hub: Hub, task: Task, proxies: tuple[str, ...], input_size, seed: int, device: str, on_event: Listener
+) -> dict[str, _Scored]:
     """Scores of every model. The next model runs while the last one is being scored."""
     images = len(task.train) + len(task.val)
     results: dict[str, _Scored] = {}

@@ -1,0 +1,117 @@
+"""A finished run, ready to predict."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hubtune.errors import DataError, ModelError, RunError
+from hubtune.hub import Hub
+from hubtune.tasks.images import decode, squash
+from hubtune.training.predictor import Predictor
+from hubtune.training.saving import load_weights, read_description
+
+PREDICTORS: dict[str, str] = {
+    "single": "hubtune.training.predictor:Single",
+    "hub-pathway": "hubtune.pathway.routed_hub:RoutedHub",
+}
+"""Kind of predictor to ``module:Class``."""
+
+Images = Sequence[Image.Image | str | Path] | np.ndarray | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of B images."""
+
+    labels: list[str]
+    """The most probable class of each image."""
+    probabilities: np.ndarray
+    """(B, C) float32; rows sum to one."""
+    path: np.ndarray | None
+    """(B, m) weights of the models on each image's path, exact zeros where blocked; None for one model."""
+
+
+class Model:
+    """A deployed model: images in, labels and probabilities out."""
+
+    def __init__(self, predictor: torch.nn.Module, description: dict[str, Any]):
+        self.predictor = predictor
+        self.class_names: tuple[str, ...] = tuple(description["task"]["class_names"])
+        canvas = description["canvas"]
+        self._size = (canvas, canvas) if isinstance(canvas, int) else tuple(canvas)
+
+    @torch.inference_mode()
+    def predict(self, images: Images, batch_size: int = 64) -> Prediction:
+        """Predict the classes of images.
+
+        Args:
+            images: PIL images, paths of image files, or a uint8 array (B, H, W, 3) in RGB.
+            batch_size: images a forward pass.
+
+        Raises:
+            DataError: an image cannot be read, or the array is of another shape or type.
+        """
+        probabilities, paths = [], []
+        for start in range(0, len(images), batch_size):
+            canvas = torch.stack([self._canvas(image) for image in images[start : start + batch_size]])
+            probabilities.append(self.predictor(canvas).float().softmax(1))
+            paths.append(getattr(self.predictor, "path", None))
+        if not probabilities:
+            raise DataError("no images were given; expected at least one path, PIL image or row of an array")
+        together = torch.cat(probabilities).numpy()
+        return Prediction(
+            labels=[self.class_names[index] for index in together.argmax(1)],
+            probabilities=together,
+            path=None if paths[0] is None else torch.cat(paths).numpy(),
+        )
+
+    def _canvas(self, image: Any) -> torch.Tensor:
+        if isinstance(image, torch.Tensor):
+            image = image.numpy()
+        return torch.tensor(squash(decode(image), self._size)).permute(2, 0, 1)
+
+
+def load(path: str | Path) -> Model:
+    """Load the model of a finished run.
+
+    Args:
+        path: the run's folder, or the ``model`` folder in it.
+
+    Raises:
+        RunError: the folder holds no model, or a damaged one.
+    """
+    folder = Path(path)
+    if (folder / "model").is_dir():
+        folder = folder / "model"
+    description = read_description(folder)
+    if description["format"] == "timm":
+        return Model(_Upstream(folder), description)
+    spec = description["predictor"]
+    if spec["kind"] not in PREDICTORS:
+        raise RunError(f"{folder} holds a predictor of kind {spec['kind']!r}, which this version of HubTune does not know; upgrade it")
+    module, _, name = PREDICTORS[spec["kind"]].partition(":")
+    cls: type[Predictor] = getattr(importlib.import_module(module), name)
+    predictor = cls.from_spec(spec)
+    load_weights(predictor, folder)
+    return Model(predictor, description)
+
+
+class _Upstream(torch.nn.Module):
+    """A deployed timm network is a model of a hub like any other, whose own head is the task's."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        hub = Hub.open(folder)
+        try:
+            self.backbone = hub.load(hub.names[0]).eval()
+        except ModelError as error:
+            raise RunError(f"the model in {folder} cannot be loaded: {error}") from error
+
+    def forward(self, canvas: torch.Tensor) -> torch.Tensor:
+        return self.backbone.logits(self.backbone.view(canvas))

@@ -7,7 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 class Pictures:

@@ -30,6 +30,8 @@ TARGETS = torch.tensor([0, 1, 2, 1, 0])
 def test_loss_is_minus_the_log_probability_of_each_target():
     expected = -LOGITS[0].softmax(-1)[range(5), TARGETS].log()
     torch.testing.assert_close(make().loss(LOGITS[0], TARGETS), expected)
+    to_all = -LOGITS[0].log_softmax(-1).mean(-1)
+    torch.testing.assert_close(make().loss(LOGITS[0], TARGETS, label_smoothing=0.2), 0.8 * expected + 0.2 * to_all)
 
 
 def test_combining_averages_probabilities_whatever_the_order():

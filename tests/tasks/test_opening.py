@@ -61,8 +61,8 @@ def test_images_of_several_sizes_need_a_canvas_size(tmp_path, pictures):
 def test_wrong_options_are_told_all_at_once(tmp_path, pictures):
     pictures.folder(tmp_path, {"cat": 5, "dog": 5})
     with pytest.raises(ConfigurationError) as caught:
-        Task.open(tmp_path, seed=-1, val_fraction=1.5, test_fraction=0, skip_limit=1, label_column="x")
-    for part in ("seed=-1", "val_fraction=1.5", "test_fraction=0", "skip_limit=1", "the source 'folder' knows group_regex"):
+        Task.open(tmp_path, seed=-1, val_fraction=1.5, test_fraction=0.0, skip_limit=1.0, label_column="x")
+    for part in ("seed=-1", "val_fraction=1.5", "test_fraction=0.0", "skip_limit=1.0", "the source 'folder' knows group_regex"):
         assert part in str(caught.value)
 
 

@@ -53,7 +53,7 @@ def opened(browser):
 
     def open_(address: str, width: int, scheme: str = "light"):
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
-        contexts[-1].set_default_timeout(120_000)  # a busy machine takes long to read five megabytes
+        contexts[-1].set_default_timeout(240_000)  # a busy machine takes long to read five megabytes
         page = contexts[-1].new_page()
         page.on("console", lambda message: troubles.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
@@ -80,7 +80,7 @@ def check_that_it_draws_and_fits(page, charts: int):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-@pytest.mark.parametrize("name", ["many", "search", "empty"])
+@pytest.mark.parametrize("name", ["many", "empty"])
 def test_a_page_draws_and_fits(opened, pages, name):
     address, charts = pages[name]
     check_that_it_draws_and_fits(opened(address, 1280), charts)
@@ -103,8 +103,9 @@ def test_a_page_opened_on_a_narrow_dark_screen(opened, pages):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 19, 24)"
 
 
-def test_a_click_sorts_and_what_has_no_value_stays_last(opened, pages):
-    table = opened(pages["usual"][0], 1280).locator("#ranking table.sortable")
+def test_the_ranking_sorts_and_changes_its_axis_and_theme(opened, pages):
+    page = opened(pages["search"][0], 1280)
+    table = page.locator("#ranking table.sortable")
     orders = []
     for direction in ("ascending", "descending"):
         table.get_by_role("button", name="Parameters").click()
@@ -114,13 +115,10 @@ def test_a_click_sorts_and_what_has_no_value_stays_last(opened, pages):
     assert orders[0][:-1] == orders[1][:-1][::-1]
     assert orders[0][-1] == orders[1][-1] == "\N{EN DASH}"
 
-
-def test_the_chart_changes_its_axis_and_its_theme(opened, pages):
-    page = opened(pages["usual"][0], 1280)
-    chart = page.locator("#ranking-chart")
-    assert chart.locator(".xtitle").text_content() == "parameters"
+    title = page.locator("#ranking-chart .xtitle")
+    assert title.text_content() == "parameters"
     page.get_by_role("button", name="FLOPs").first.click()
     page.wait_for_function("document.querySelector('#ranking-chart .xtitle').textContent === 'FLOPs an image'")
-    before = chart.locator(".xtitle").evaluate("(e) => getComputedStyle(e).fill")
+    before = title.evaluate("(e) => getComputedStyle(e).fill")
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("(old) => getComputedStyle(document.querySelector('#ranking-chart .xtitle')).fill !== old", arg=before)

@@ -12,7 +12,7 @@ from hubtune.training.supervised import Optimization
 
 Rate = Annotated[float, Field(gt=0, le=100)]
 
-AUTO_EPOCHS = 12
+AUTO_EPOCHS = 8
 """Passes over the training images under ``steps="auto"``: a few hundred images train in seconds to minutes on two cores."""
 AUTO_STEPS = (60, 2500)
 """Least and most steps under ``steps="auto"``."""

@@ -17,7 +17,7 @@ from statistics import mean, median
 import hubtune as ht
 from hubtune.selection import search
 from hubtune.selection.regret import absolute_regret, expected_random_regret, relative_regret
-from hubtune.tasks import EMBEDDED_TASKS
+from hubtune.tasks.rendered import EMBEDDED_TASKS
 
 RESULTS = Path(__file__).parent / "results"
 STRATEGIES = ("task-agnostic", "linear", "knn", "hybrid-linear", "hybrid-knn", "logme")

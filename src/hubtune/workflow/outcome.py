@@ -49,7 +49,7 @@ def write_run(folder: Path, record: dict[str, Any], results: Sequence[Result], b
         }
         write_record(target, record)
         (target / "model" / "README.md").write_text(report.model_card(record))
-        report.write(target)
+        report.write(target, folder.absolute())
 
 
 def _interval(metrics: dict[str, float], images: int) -> dict[str, float]:

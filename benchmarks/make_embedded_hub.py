@@ -63,14 +63,14 @@ RECIPES = (
     Recipe("resnet8_poses", "cifar_resnet8", {}, "poses", 10),
     Recipe("vgg9_scenes", "vgg9", {"width": 0.25}, "scenes", 9, learning_rate=0.05),
     Recipe("vit_dots", "vit_tiny_patch16_224", VIT, "dots", 10, "adamw", 1e-3),
+    Recipe("resnet8_dots", "cifar_resnet8", {}, "dots", 8, learning_rate=0.05),
     Recipe("resnet8_glyphs", "cifar_resnet8", {}, "glyphs", 7),
     Recipe("vgg9_textures", "vgg9", {"width": 0.25}, "textures", 9, learning_rate=0.05),
     Recipe("convnext_things", "convnext_atto", CONVNEXT, "things", 20, "adamw", 2e-3),
     Recipe("resnet14_animals", "cifar_resnet14", {}, "animals", 12, learning_rate=0.05),
-    Recipe("mobilenet_cifar100", "mobilenetv2_035", {}, "cifar100", 12, learning_rate=0.05),
+    Recipe("mobilenet_cifar100", "cifar_mobilenet", {}, "cifar100", 9, learning_rate=0.05),
     Recipe("resnet14_rotation", "cifar_resnet14", {}, "rotation", 5),
     Recipe("resnet20_cifar100", "cifar_resnet20", {}, "cifar100", 5),
-    Recipe("convnext_cifar100", "convnext_atto", CONVNEXT, "cifar100", 12, "adamw", 2e-3),
 )
 
 

@@ -13,8 +13,17 @@ import torch
 
 from hubtune.errors import ConfigurationError, UnknownNameError
 
-NAMES = ["cifar_resnet8", "cifar_resnet14", "cifar_resnet20", "cifar_resnet32", "cifar_resnet44", "cifar_resnet56", "vgg9"]
-SMALL = ["cifar_resnet8", "vgg9"]
+NAMES = [
+    "cifar_resnet8",
+    "cifar_resnet14",
+    "cifar_resnet20",
+    "cifar_resnet32",
+    "cifar_resnet44",
+    "cifar_resnet56",
+    "vgg9",
+    "cifar_mobilenet",
+]
+SMALL = ["cifar_resnet8", "vgg9", "cifar_mobilenet"]
 
 
 def make(name, **options):
@@ -39,7 +48,7 @@ def test_the_head_on_the_features_is_the_forward_pass(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_without_classes_a_network_returns_its_pooled_features(name):
     with_head, without = make(name, num_classes=3), make(name, num_classes=0)
-    without.load_state_dict({k: v for k, v in with_head.state_dict().items() if not k.startswith("linear")})
+    without.load_state_dict({k: v for k, v in with_head.state_dict().items() if not k.startswith(("linear", "classifier"))})
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(without(x), with_head.forward_head(with_head.forward_features(x), pre_logits=True))
     with_head.reset_classifier(0)
@@ -50,17 +59,24 @@ def test_without_classes_a_network_returns_its_pooled_features(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_maps_are_what_feature_info_says_and_non_negative(name):
+def test_maps_are_what_feature_info_says(name):
+    model = make(name)
+    x = torch.randn(2, 3, 32, 32)
+    maps = model.forward_intermediates(x, intermediates_only=True)
+    assert [m.shape[1] for m in maps] == [info["num_chs"] for info in model.feature_info]
+    assert [m.shape[2] for m in maps] == [32 // info["reduction"] for info in model.feature_info]
+    chosen = model.forward_intermediates(x, indices=[0, -1], intermediates_only=True)
+    assert torch.equal(chosen[0], maps[0])
+    assert torch.equal(chosen[1], maps[-1])
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet8", "vgg9"])
+def test_the_networks_of_the_papers_return_maps_after_their_relu(name):
     model = make(name)
     x = torch.randn(2, 3, 32, 32)
     last, maps = model.forward_intermediates(x)
     assert torch.equal(last, model.forward_features(x))
-    assert [m.shape[1] for m in maps] == [info["num_chs"] for info in model.feature_info]
-    assert [m.shape[2] for m in maps] == [32 // info["reduction"] for info in model.feature_info]
     assert all(m.min() >= 0 for m in maps)
-    chosen = model.forward_intermediates(x, indices=[0, -1], intermediates_only=True)
-    assert torch.equal(chosen[0], maps[0])
-    assert torch.equal(chosen[1], maps[-1])
     early, first = model.forward_intermediates(x, indices=[0], stop_early=True)
     assert torch.equal(early, maps[0])
     assert torch.equal(first[0], maps[0])

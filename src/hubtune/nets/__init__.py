@@ -1,7 +1,8 @@
 """Architectures of the papers that timm lacks, registered with timm when this package is imported."""
 
 from hubtune.nets.base import StagedNet
+from hubtune.nets.cifar_mobilenet import cifar_mobilenet
 from hubtune.nets.cifar_resnet import CifarResNet
 from hubtune.nets.vgg9 import VGG9
 
-__all__ = ["VGG9", "CifarResNet", "StagedNet"]
+__all__ = ["VGG9", "CifarResNet", "StagedNet", "cifar_mobilenet"]

@@ -125,7 +125,7 @@ class StagedNet(nn.Module, ABC):
         """Module names of all blocks, in order."""
 
 
-def default_cfgs(names: Sequence[str], first_conv: str):
+def default_cfgs(names: Sequence[str], first_conv: str, classifier: str = "linear"):
     """timm's table of default configurations for networks without weights of their own: 32 x 32 inputs, ImageNet mean and std."""
     cfg = {
         "url": "",
@@ -137,6 +137,6 @@ def default_cfgs(names: Sequence[str], first_conv: str):
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
         "first_conv": first_conv,
-        "classifier": "linear",
+        "classifier": classifier,
     }
     return generate_default_cfgs({name: dict(cfg) for name in names})

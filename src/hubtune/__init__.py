@@ -35,7 +35,7 @@ _NAMES = {
 }
 _MODULES = {"proxies": "hubtune.proxies", "training": "hubtune.training"}
 
-__all__ = ["__version__", *_NAMES, *_MODULES]
+__all__ = ["__version__", *_NAMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

@@ -13,7 +13,7 @@ from hubtune.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from hubtune.hub import Hub
-    from hubtune.runs import Listener
+    from hubtune.runs import Event, Listener
     from hubtune.tasks import Task
 
 Data = Annotated[
@@ -104,12 +104,12 @@ def progress() -> Iterator["Listener"]:
     with Progress(*columns, console=console) as bars:
         known: dict[str, Any] = {}
 
-        def listen(event) -> None:
+        def listen(event: "Event") -> None:
             if not event.total:
                 console.print(f"note: {event.detail}", highlight=False, markup=False, style="yellow")
                 return
             if event.stage not in known:
-                known[event.stage] = bars.add_task(names.get(event.stage, event.stage), total=event.total, detail="")
+                known[event.stage] = bars.add_task(names.get(event.stage, str(event.stage)), total=event.total, detail="")
             bars.update(known[event.stage], completed=event.done, total=event.total, detail=event.detail)
 
         yield listen

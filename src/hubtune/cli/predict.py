@@ -18,9 +18,9 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict the classes of images with the model of a run."""
-    import hubtune
+    from hubtune.workflow import load
 
-    model = hubtune.load(run)
+    model = load(run)
     paths = [path for given in images for path in _files(given)]
     prediction = model.predict(paths)
     rows = []

@@ -22,7 +22,10 @@ Scores = Mapping[str, Mapping[str, float]]
 class Strategy(Protocol):
     """Ranks models; the first B of the ranking are picked."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name in the table of strategies."""
+        ...
 
     @property
     def proxies(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from hubtune.errors import ConfigurationError
 from hubtune.features import extract
 from hubtune.hub import Backbone
 from hubtune.proxies import linear_probe
@@ -10,8 +11,14 @@ from hubtune.training.method import Setting
 
 
 @torch.no_grad()
-def fit_head(head: torch.nn.Linear, backbone: Backbone, task: Task, setting: Setting) -> None:
-    """Train a linear head in place on the backbone's frozen features, at the rate that does best on the validation split."""
+def fit_head(head: torch.nn.Module, backbone: Backbone, task: Task, setting: Setting) -> None:
+    """Train a linear head in place on the backbone's frozen features, at the rate that does best on the validation split.
+
+    Raises:
+        ConfigurationError: the task's head is not linear.
+    """
+    if not isinstance(head, torch.nn.Linear):
+        raise ConfigurationError(f"a {task.kind} task has a {type(head).__name__} as head; expected a linear one: set head_first=false")
     train = extract(backbone, task.train, setting.canvas_size, setting.runtime.device).embeddings
     val = extract(backbone, task.val, setting.canvas_size, setting.runtime.device).embeddings
     best = -1.0

@@ -35,7 +35,7 @@ class Runtime:
     @cached_property
     def device(self) -> torch.device:
         try:
-            return torch.device(self.device_name) if self.device_name else self._state.device
+            return torch.device(self.device_name or str(self._state.device))
         except RuntimeError as error:
             raise ConfigurationError(f"device {self.device_name!r} is not known; expected a name such as 'cpu' or 'cuda:0'") from error
 

@@ -28,7 +28,7 @@ def save_predictor(predictor: Predictor, folder: Path, task: Task, canvas_size: 
         canvas_size: side in pixels of the images that the predictor was trained on; None is the task's native size.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    predictor = predictor.cpu().to(memory_format=torch.contiguous_format).eval()
+    predictor = predictor.cpu().to(memory_format=torch.contiguous_format).eval()  # pyright: ignore[reportCallIssue]
     size = list(task.native_size) if canvas_size is None and task.native_size else canvas_size
     description: dict[str, Any] = {"predictor": predictor.spec(), "canvas": size, "task": task.describe(), "format": "hubtune"}
     if isinstance(predictor, Single) and isinstance(predictor.backbone, TimmBackbone) and isinstance(predictor.head, nn.Linear):

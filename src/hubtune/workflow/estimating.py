@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hubtune.errors import HubTuneError
-from hubtune.hub import Hub
+from hubtune.hub import Backbone, Hub
 from hubtune.tasks import Task
 from hubtune.training.method import Method
 from hubtune.training.runtime import Runtime
@@ -75,7 +75,7 @@ def _measure(task: Task, hub: Hub, name: str, variants: list[Method], input_size
     return {"search_seconds": forward * (len(task.train) + len(task.val)), "training_seconds": training}
 
 
-def _step(backbone: torch.nn.Module, task: Task, canvas: torch.Tensor, targets: torch.Tensor) -> None:
+def _step(backbone: Backbone, task: Task, canvas: torch.Tensor, targets: torch.Tensor) -> None:
     head = task.head(backbone.feature_dim).to(canvas.device)
     task.loss(head(backbone.embed(backbone.view(canvas))), targets).mean().backward()
 

@@ -67,7 +67,7 @@ class TrainedMethod(Method):
 
     def scheduled_batch_size(self, task: Task) -> int:
         """Images a step for a task of this size."""
-        size = self.batch_size if self.batch_size != "auto" else self.paper_batch_size if self.protocol == "paper" else 64
+        size = self.batch_size if self.batch_size != "auto" else self.paper_batch_size if self.protocol == "paper" else 32
         return min(size, len(task.train))
 
     def optimization(self, learning_rate: float, layer_decay: float = 1.0) -> Optimization:

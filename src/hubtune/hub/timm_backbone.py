@@ -142,8 +142,7 @@ def _measure(blueprint: str) -> Size:
             embedding = network.forward_head(network.forward_features(x), pre_logits=True)
     if embedding.ndim != 2:
         raise ModelError(f"{architecture} embeds one image as {tuple(embedding.shape)}; expected one vector")
-    params = sum(p.numel() for p in network.parameters())
-    return Size(params, counter.get_total_flops(), embedding.shape[1], head is not None and _accepts(head, embedding))
+    return Size(_count(network), counter.get_total_flops(), embedding.shape[1], head is not None and _accepts(head, embedding))
 
 
 @final
@@ -222,14 +221,21 @@ def _levels(network: TimmNetwork) -> list[tuple[int, str]]:
 
 
 def _take_head(network: TimmNetwork) -> nn.Module | None:
-    """Remove the classifier and return it; None where there is none, or where there are several."""
+    """Remove the classifier and return it; None where there is none, or where it is not all of what made the logits."""
     head = network.get_classifier() if network.num_classes else None
+    before = _count(network)
     network.reset_classifier(0)
     if not isinstance(head, nn.Module) or isinstance(head, nn.Identity | nn.ModuleList | nn.ModuleDict):
+        return None
+    if before - _count(network) != _count(head):  # some networks add the logits of further heads
         return None
     if isinstance(head, nn.Conv2d):
         return nn.Sequential(nn.Unflatten(1, (head.in_channels, 1, 1)), head, nn.Flatten())
     return head
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _accepts(head: nn.Module, embedding: Tensor) -> bool:

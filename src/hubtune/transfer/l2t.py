@@ -1,0 +1,139 @@
+"""Learning what and where to transfer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from hubtune.hub import Backbone
+from hubtune.tasks import Task
+from hubtune.training.method import Result, Setting
+from hubtune.training.seeds import derive
+from hubtune.transfer.feature_matcher import FeatureMatcher
+from hubtune.transfer.feature_matching import make_matcher
+from hubtune.transfer.l2t_learner import L2TLearner, Matched, MetaOptions
+from hubtune.transfer.meta_networks import MetaNetworks
+from hubtune.transfer.networks import Observer
+from hubtune.transfer.pairs import Layer, Matching
+from hubtune.transfer.transfer_method import TransferMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2T(TransferMethod):
+    """What L2T-w and L2T-ww share. Abstract.
+
+    Source: Jang et al., Learning What and Where to Transfer, 2019; Algorithm 1.
+    Differs from the paper, as the authors' code does: the virtual steps have the momentum and weight decay of the target's optimizer and
+    continue its momentum, and beta multiplies their loss (``inner_momentum``, ``inner_weight_decay``: with both off and beta 1 they are the
+    paper's plain gradient descent). Differs from the authors' code: BatchNorm statistics do not move in the virtual steps
+    (``restore_batch_norm``).
+    """
+
+    beta: Annotated[float, Field(ge=0)] = 0.5
+    """Of the matching loss, in L_total and in the virtual steps."""
+    inner_steps: Annotated[int, Field(ge=1)] = 2
+    """T, virtual steps on the matching loss."""
+    adapt: bool = True
+    """Whether one virtual step on the task's loss follows (three stages); otherwise the virtual steps minimise L_total (two stages)."""
+    inner_momentum: bool = True
+    """Whether the virtual steps have the target's momentum."""
+    inner_weight_decay: bool = True
+    """Whether the virtual steps have the target's weight decay."""
+    meta_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Of the meta-networks' Adam, constant."""
+    meta_weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Of the meta-networks' Adam, coupled."""
+    meta_interval: Annotated[int, Field(ge=1)] = 1
+    """Steps of the target for each step of the meta-networks, the costly part."""
+    restore_batch_norm: bool = True
+    """Whether the virtual steps leave BatchNorm's running statistics as they are."""
+    hypergradient: Literal["exact", "recompute", "finite-difference"] = "exact"
+    """recompute: exact with less memory for more time. finite-difference: an approximation that errs by some 20 %."""
+    meta_patience: Annotated[int, Field(ge=1)] = 20
+    """Meta-gradients in a row that are not numbers, each skipped, after which training stops."""
+
+    def matching(self) -> Matching:
+        """The candidate pairs."""
+        raise NotImplementedError
+
+    def meta_networks(self, matcher: FeatureMatcher, sources: Sequence[Sequence[Layer]]) -> MetaNetworks:
+        """f and g, drawn from torch's global generator."""
+        raise NotImplementedError
+
+    def mistakes(self) -> list[str]:
+        found = super().mistakes()
+        if self.optimizer != "sgd":
+            found.append(f"optimizer = {self.optimizer!r}: the virtual steps are those of SGD, and so must be the target's; choose 'sgd'")
+        return found
+
+    def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> L2TLearner:
+        sources, target = self.networks(backbones, task, setting)
+        matcher = make_matcher(self.matching(), sources, Observer(target.backbone).layers, setting.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(setting.seed, "meta-networks"))
+            meta = self.meta_networks(matcher, [layers for _, layers in sources.layers])
+        return L2TLearner(
+            Matched(target, matcher),
+            meta,
+            sources,
+            task,
+            steps=self.scheduled_steps(task),
+            optimization=self.optimization(self.learning_rates[0]),
+            meta_options=MetaOptions(
+                beta=self.beta,
+                inner_steps=self.inner_steps,
+                adapt=self.adapt,
+                inner_momentum=self.inner_momentum,
+                inner_weight_decay=self.inner_weight_decay,
+                learning_rate=self.meta_learning_rate,
+                weight_decay=self.meta_weight_decay,
+                interval=self.meta_interval,
+                restore_batch_norm=self.restore_batch_norm,
+                hypergradient=self.hypergradient,
+                patience=self.meta_patience,
+            ),
+            runtime=setting.runtime,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2TW(L2T):
+    """Learn what to transfer: the weight of each channel, for each image, between hand-picked pairs of layers.
+
+    Source: Jang et al. (2019), L2T-w, section 3.2.
+    """
+
+    name: ClassVar[str] = "l2t-w"
+
+    pairs: Matching = "one-to-one"
+    """Which maps are matched: single, one-to-one, all-to-all, or pairs source-layer:target-layer."""
+
+    def matching(self) -> Matching:
+        return self.pairs
+
+    def meta_networks(self, matcher: FeatureMatcher, sources: Sequence[Sequence[Layer]]) -> MetaNetworks:
+        return MetaNetworks(matcher, sources, where=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2TWW(L2T):
+    """Learn what and where to transfer: the weight of each channel and of each pair of layers, for each image.
+
+    Source: Jang et al. (2019), L2T-ww.
+    """
+
+    name: ClassVar[str] = "l2t-ww"
+
+    pairs: Matching = "all-to-all"
+    """Which maps are matched: single, one-to-one, all-to-all, or pairs source-layer:target-layer."""
+    lambda_bias: Annotated[float, Field(gt=0, lt=6)] = 1.0
+    """Of g at first: lambda starts near it. At or below 0 and at or above 6 ReLU6 passes no gradient."""
+
+    def matching(self) -> Matching:
+        return self.pairs
+
+    def meta_networks(self, matcher: FeatureMatcher, sources: Sequence[Sequence[Layer]]) -> MetaNetworks:
+        return MetaNetworks(matcher, sources, where=True, bias=self.lambda_bias)

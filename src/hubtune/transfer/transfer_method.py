@@ -1,0 +1,91 @@
+"""What all transfers from frozen sources into a fresh target share."""
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from hubtune.errors import ConfigurationError, UnknownNameError
+from hubtune.hub import Backbone
+from hubtune.hub.timm_backbone import Blueprint
+from hubtune.tasks import Task
+from hubtune.training.method import Method, Setting
+from hubtune.training.predictor import Single
+from hubtune.training.schedules import Schedule
+from hubtune.training.trained_method import Rate, TrainedMethod
+from hubtune.transfer.networks import Sources, make_target
+
+PAPER_EPOCHS = 200
+LARGE_INPUT = 64
+"""Side in pixels from which on the paper's batch is 64 instead of 128."""
+
+Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferMethod(TrainedMethod):
+    """Train a target from random weights with the help of frozen sources: all the models that are handed over. Abstract.
+
+    Source: Jang et al. (2019), section 3.1: SGD 0.1, momentum 0.9, weight decay 1e-4, cosine, 200 epochs, batch 128 at 32 x 32 and 64 at
+    224 x 224, best epoch by validation. Differs from the paper: with ``steps="auto"`` the schedule follows the task's size.
+    """
+
+    takes_many: ClassVar[bool] = True
+    swept: ClassVar[tuple[str, ...]] = ("learning_rates",)
+    """Fields of several values; every combination is tried, and the best by validation is kept."""
+
+    target: str = "vgg9"
+    """The network to train: a name of timm's or of ``hubtune.nets``."""
+    target_input_size: Annotated[int, Field(ge=1)] | None = None
+    """Side in pixels of the target's input; None is its architecture's own."""
+    source_device: str | None = None
+    """Where the sources compute, such as "cuda:1"; None is where the target is trained."""
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1,)
+    """First learning rates, each tried from the same random weights."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Coupled in SGD, decoupled in AdamW."""
+    schedule: Schedule = "cosine"
+    """cosine: (1 + cos(pi t)) / 2."""
+    keep: Literal["last", "best"] = "best"
+    """Which weights are kept: those of the last step, or of the best evaluation."""
+
+    def mistakes(self) -> list[str]:
+        found = super().mistakes()
+        try:
+            Blueprint(architecture=self.target)
+        except UnknownNameError as error:
+            found.append(f"target = {self.target!r}: {str(error).split('; known')[0].split(' known:')[0]}")
+        if self.batch_norm == "frozen":
+            found.append("batch_norm = 'frozen': the target starts from random weights and has no pre-trained statistics; leave it at 'train'")
+        return found
+
+    def variants(self, task: Task) -> list[Method]:
+        values = [[(name, (value,)) for value in getattr(self, name)] for name in self.swept]
+        return [dataclasses.replace(self, **dict(choice)) for choice in itertools.product(*values)]
+
+    def scheduled_steps(self, task: Task) -> int:
+        if self.steps == "auto" and self.protocol == "paper":
+            return max(1, PAPER_EPOCHS * len(task.train) // self.scheduled_batch_size(task))
+        return super().scheduled_steps(task)
+
+    def scheduled_batch_size(self, task: Task) -> int:
+        if self.batch_size == "auto" and self.protocol == "paper":
+            side = self.target_input_size or Blueprint(architecture=self.target).input_size
+            return min(64 if side > LARGE_INPUT else 128, len(task.train))
+        return super().scheduled_batch_size(task)
+
+    def networks(self, backbones: list[Backbone], task: Task, setting: Setting) -> tuple[Sources, Single]:
+        """The frozen sources, and the target with its head.
+
+        Raises:
+            ConfigurationError: there is no batch of two images, which BatchNorm needs.
+        """
+        if self.scheduled_batch_size(task) < 2:
+            raise ConfigurationError(
+                f"a batch is {self.scheduled_batch_size(task)} image, as batch_size = {self.batch_size} and there are {len(task.train)} training "
+                "images; expected at least two, since the target's BatchNorm learns from random weights: raise batch_size or add images"
+            )
+        target = make_target(self.target, self.target_input_size, task, setting.seed)
+        return Sources(backbones, setting.runtime, self.source_device), target

@@ -11,6 +11,10 @@ from hubtune.training.schedules import MILESTONES, Schedule
 from hubtune.training.supervised import Optimization
 
 Rate = Annotated[float, Field(gt=0, le=100)]
+Rates = Literal["auto"] | Annotated[tuple[Rate, ...], Field(min_length=1)]
+AUTO_RATES = (0.01, 0.001)
+"""First learning rates for batches of 32: the paper's, scaled with its batch of 512 and rounded up."""
+PAPER_RATES = (0.1, 0.01)
 
 AUTO_EPOCHS = 8
 """Passes over the training images under ``steps="auto"``: a few hundred images train in seconds to minutes on two cores."""
@@ -69,6 +73,12 @@ class TrainedMethod(Method):
         """Images a step for a task of this size."""
         size = self.batch_size if self.batch_size != "auto" else self.paper_batch_size if self.protocol == "paper" else 32
         return min(size, len(task.train))
+
+    def tried_rates(self, rates: Rates) -> tuple[float, ...]:
+        """The first learning rates that a field of rates stands for."""
+        if rates == "auto":
+            return PAPER_RATES if self.protocol == "paper" else AUTO_RATES
+        return rates
 
     def optimization(self, learning_rate: float, layer_decay: float = 1.0) -> Optimization:
         return Optimization(

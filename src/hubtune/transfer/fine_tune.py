@@ -12,7 +12,7 @@ from hubtune.training.heads import fit_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.supervised import SupervisedLearner
-from hubtune.training.trained_method import Rate, TrainedMethod
+from hubtune.training.trained_method import Rates, TrainedMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,15 @@ class FineTune(TrainedMethod):
 
     name: ClassVar[str] = "fine-tune"
 
-    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.01)
-    """First learning rates, each tried from the same head."""
+    learning_rates: Rates = "auto"
+    """First learning rates, each tried from the same head. "auto": 0.01 and 0.001; the paper\'s are 0.1 and 0.01, for batches of 512."""
     head_first: bool = True
     """Whether the head is first trained on frozen features; otherwise it starts at random."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the learning rate for each block below the head."""
 
     def variants(self, task: Task) -> list[Method]:
-        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.learning_rates]
+        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         [backbone] = backbones
@@ -45,7 +45,7 @@ class FineTune(TrainedMethod):
             Single(backbone, head),
             task,
             steps=self.scheduled_steps(task),
-            optimization=self.optimization(self.learning_rates[0], self.layer_decay),
+            optimization=self.optimization(self.tried_rates(self.learning_rates)[0], self.layer_decay),
             runtime=setting.runtime,
             frozen_batch_norm=self.batch_norm == "frozen",
             label_smoothing=self.label_smoothing,

@@ -13,7 +13,7 @@ from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.seeds import derive
 from hubtune.training.supervised import SupervisedLearner
-from hubtune.training.trained_method import Rate, TrainedMethod
+from hubtune.training.trained_method import Rates, TrainedMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,11 @@ class Scratch(TrainedMethod):
 
     name: ClassVar[str] = "scratch"
 
-    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.01)
-    """First learning rates, each tried from the same random weights."""
+    learning_rates: Rates = "auto"
+    """First learning rates, each tried from the same random weights. "auto": 0.01 and 0.001; the paper\'s are 0.1 and 0.01, for batches of 512."""
 
     def variants(self, task: Task) -> list[Method]:
-        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.learning_rates]
+        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         [backbone] = backbones
@@ -38,7 +38,7 @@ class Scratch(TrainedMethod):
             Single(fresh, head),
             task,
             steps=self.scheduled_steps(task),
-            optimization=self.optimization(self.learning_rates[0]),
+            optimization=self.optimization(self.tried_rates(self.learning_rates)[0]),
             runtime=setting.runtime,
             label_smoothing=self.label_smoothing,
         )

@@ -93,9 +93,12 @@ def test_a_file_of_another_kind(tmp_path):
 
 def test_a_task_of_ones_own(tmp_path, monkeypatch, pictures):
     pictures.folder(tmp_path / "images", {"cat": 5, "dog": 5})
-    (tmp_path / "own_tasks.py").write_text("from hubtune.tasks import Task\n\ndef pets(root):\n    return Task.open(root, name='pets')\n")
+    (tmp_path / "own_tasks.py").write_text(
+        "from hubtune.tasks import Task\n\ndef pets(root, seed=0):\n    return Task.open(root, name='pets', seed=seed)\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    assert Task.open("own_tasks:pets", root=tmp_path / "images").name == "pets"
+    task = Task.open("own_tasks:pets", root=tmp_path / "images", seed=3)
+    assert (task.name, task.source["seed"]) == ("pets", 3)
 
 
 def test_name_take_and_augmentation_are_options(tmp_path, pictures, monkeypatch):

@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 from hubtune.errors import DataError
 
@@ -25,6 +25,15 @@ from hubtune.errors import DataError
 SMALL_SIDE = 256
 _METADATA = ("exif", "Exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 _ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @runtime_checkable
@@ -98,7 +107,7 @@ def _inspect_encoded(encoded: bytes) -> Inspected:
         if max(width, height) > SMALL_SIDE:
             # A JPEG decoded at an eighth of its size still reads every byte, so a truncated file is found at a third of the cost.
             image.draft(image.mode, (1, 1))
-            if _orientation(image) >= 5:
+            if _orientation(image) in (5, 6, 7, 8):
                 width, height = height, width
             _to_rgb(image)
             return Inspected(key, height, width, None)
@@ -182,8 +191,9 @@ def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
 
 def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     image.load()
-    if _orientation(image) > 1:
-        image = ImageOps.exif_transpose(image)
+    orientation = _orientation(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
     if image.mode == "RGB" and "transparency" not in image.info:
         return np.asarray(image)
     if image.mode.startswith("I"):
@@ -204,7 +214,10 @@ def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
 def _orientation(image: Image.Image) -> int:
     # Asking costs a third of a small image's decoding, and most images carry no metadata.
     if image.format in ("TIFF", "MPO") or any(key in image.info for key in _METADATA):
-        return int(image.getexif().get(_ORIENTATION, 1))
+        try:
+            return int(image.getexif().get(_ORIENTATION, 1))
+        except Exception:  # Broken metadata, read by a parser with errors of all kinds, leave the pixels as they are.
+            return 1
     return 1
 
 

@@ -27,8 +27,18 @@ _EXPECTED = "a folder of images (a subfolder for each class), a folder of parque
 )
 
 
-def open_task(
+def open_task(spec: str | Path, **options: Any) -> Task:
+    """Task.open, which documents the arguments."""
+    source, location = _locate(str(spec))
+    if source in SOURCES:
+        return _open_labelled(spec, source, location, **options)
+    return _own_task(source, location, options)
+
+
+def _open_labelled(
     spec: str | Path,
+    source: str,
+    location: str,
     *,
     name: str | None = None,
     seed: int = 0,
@@ -38,11 +48,7 @@ def open_task(
     augmentation: str = "none",
     take: Mapping[str, int] | None = None,
     **own: Any,
-) -> Task:
-    """Task.open, which documents the arguments."""
-    source, location = _locate(str(spec))
-    if source not in SOURCES:
-        return _own_task(source, location, own)
+) -> Classification:
     known = [parameter for parameter in inspect.signature(SOURCES[source]).parameters if parameter != "location"]
     _check_options(source, known, own, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction, skip_limit=skip_limit)
     reading = SOURCES[source](location, **own)

@@ -111,7 +111,8 @@ def test_early_stopping_counts_evaluations_without_progress():
 
 def test_out_of_memory_halves_the_chunks_until_they_fit():
     learner = Number(memory=2)
-    run(learner)
+    with pytest.warns(RuntimeWarning, match="memory ran out"):
+        run(learner)
     assert learner.chunks == 4
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(RuntimeWarning):
         run(Number(memory=0))

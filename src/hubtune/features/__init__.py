@@ -2,5 +2,6 @@
 
 from hubtune.features.cache import FeatureCache
 from hubtune.features.extract import Features, extract
+from hubtune.features.memory import is_out_of_memory
 
-__all__ = ["FeatureCache", "Features", "extract"]
+__all__ = ["FeatureCache", "Features", "extract", "is_out_of_memory"]

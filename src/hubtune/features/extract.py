@@ -1,5 +1,6 @@
 """What a frozen model says about each image."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from hubtune.errors import ModelError
 from hubtune.features.cache import FeatureCache
+from hubtune.features.memory import is_out_of_memory
 from hubtune.hub import Backbone
 from hubtune.runs import cache_folder
 from hubtune.tasks import Split
@@ -79,10 +81,13 @@ def _forward(backbone, split: Split, rows: list[int], canvas_size, device, batch
             part = {"embeddings": embeddings}
             if backbone.num_logits:
                 part["logits"] = backbone.classify(embeddings)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if batch_size == 1:
                 raise ModelError(f"{backbone.card.name}: one image alone does not fit into memory; choose a smaller input_size") from error
             batch_size //= 2
+            warnings.warn(f"memory ran out: {backbone.card.name} goes on with batches of {batch_size}", RuntimeWarning, stacklevel=2)
             continue
         parts.append({name: value.float().cpu() for name, value in part.items()})
         start += len(batch)

@@ -1,16 +1,14 @@
 """Outputs of a predictor on a whole split, and what they score."""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
 from hubtune.errors import TrainingError
+from hubtune.features import is_out_of_memory
 from hubtune.tasks import Split, Task
 from hubtune.training.runtime import Runtime
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error means that a batch did not fit."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "out of memory" in str(error).lower()
 
 
 @torch.inference_mode()
@@ -39,6 +37,7 @@ def outputs_of(predictor: nn.Module, split: Split, canvas_size: int | None, runt
                 if batch_size == 1:
                     raise TrainingError("one image alone does not fit into memory; choose a smaller input_size or model") from error
                 batch_size //= 2
+                warnings.warn(f"memory ran out: evaluation goes on with batches of {batch_size}", RuntimeWarning, stacklevel=2)
         return torch.cat(parts)
     finally:
         predictor.train(was_training)

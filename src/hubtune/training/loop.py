@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from hubtune.errors import TrainingError
-from hubtune.training.evaluation import is_out_of_memory
+from hubtune.features import is_out_of_memory
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.runtime import Runtime
 from hubtune.training.seeds import derive
@@ -120,6 +121,7 @@ def _one_step(learner: Learner, batches: Callable[[int], Batch], state: _State, 
         except RuntimeError as error:
             if not (is_out_of_memory(error) and learner.halve_chunks()):
                 raise
+            warnings.warn("memory ran out: batches are now worked through in chunks half as large", RuntimeWarning, stacklevel=2)
     state.losses.append(scalars["loss"].detach())
     state.step += 1
     if state.step % CHECK_EVERY == 0 or state.step == learner.steps:

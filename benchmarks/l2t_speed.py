@@ -172,7 +172,9 @@ def markdown(results: dict) -> str:
     for mode, ratios in results["ratios"].items():
         memory = results["memory"].get(mode)
         gigabytes = f"{memory['peak']:.2f} | {memory['added']:.2f}" if memory else "|"
-        lines.append(f"| {mode} | {median(ratios):.1f} | {min(ratios):.1f} to {max(ratios):.1f} | {results['errors'][mode]:.1e} | {gigabytes} |")
+        lines.append(
+            f"| {mode} | {median(ratios):.1f} | {min(ratios):.1f} to {max(ratios):.1f} | {results['errors'][mode]:.1e} | {gigabytes} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from hubtune.errors import ConfigurationError
+from hubtune.errors import ConfigurationError, ModelError
 from hubtune.training.loop import CHECK_EVERY, Diverged
 from hubtune.training.supervised import Optimization, SupervisedLearner
 from hubtune.transfer import L2TW, L2TWW, FeatureMatching
@@ -118,7 +118,7 @@ def test_a_step_moves_phi(make, batch):
     learner = make(L2TWW)
     before = [p.detach().clone() for p in learner._meta.parameters()]
     learner.step(batch(), 0.0)
-    moved = [float((a - b).abs().max()) for a, b in zip(before, learner._meta.parameters(), strict=True)]
+    moved = [float((a - b).detach().abs().max()) for a, b in zip(before, learner._meta.parameters(), strict=True)]
     assert max(moved) > 1e-5
 
 
@@ -233,6 +233,22 @@ def test_a_transformer_and_a_convnext_into_a_mobilenet(make, batch, backbone_of)
     scalars = learner.step(batch(rows=6), 0.0)
     assert torch.isfinite(torch.stack(list(scalars.values()))).all()
     assert len(learner.summary()["pairs"]) == 8 * 4
+
+
+def test_a_target_without_second_derivatives_is_named(make, batch, monkeypatch):
+    learner = make(L2TWW)
+
+    def refuse(*arguments, **options):
+        raise RuntimeError("derivative for aten::some_backward is not implemented")
+
+    monkeypatch.setattr("hubtune.transfer.l2t_learner.hypergradient", refuse)
+    with pytest.raises(ModelError, match=r"cifar_resnet8 cannot be differentiated twice.*finite-difference"):
+        learner.step(batch(), 0.0)
+
+
+def test_a_transformer_can_be_the_target(make, batch):
+    learner = make(L2TWW, pairs="single", target="test_vit", target_input_size=32)
+    assert torch.isfinite(learner.step(batch(rows=4), 0.0)["meta_loss"])
 
 
 def test_the_predictor_holds_no_meta_networks(make, task):

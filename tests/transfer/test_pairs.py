@@ -56,7 +56,9 @@ def test_a_stem_is_matched_only_when_named():
 
 
 def test_absent_layers_and_networks_without_maps_are_named():
-    with pytest.raises(ConfigurationError, match=r"'x' is a layer of no source; 'y' is no layer of the target.*\n  s: stage0\n  target: stage0"):
+    with pytest.raises(
+        ConfigurationError, match=r"'x' is a layer of no source; 'y' is no layer of the target.*\n  s: stage0\n  target: stage0"
+    ):
         choose_pairs((("x", "y"),), [("s", layers(8))], layers(8))
     with pytest.raises(ConfigurationError, match="none are given"):
         choose_pairs((), [("s", layers(8))], layers(8))

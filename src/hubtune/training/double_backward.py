@@ -15,7 +15,7 @@ def with_cheap_double_backward(network: nn.Module) -> nn.Module:
     Outputs, first and second derivatives stay the same (third ones are not offered). Torch's own second derivative of a convolution
     computes the part by the weight as a convolution with a kernel as large as the image; here it is the ordinary weight gradient. Torch's
     own of BatchNorm is some thirty passes over the activations; here it is a fused one for the sums, then one for each output's terms.
-    Subclasses of these layers stay as they are.
+    ``Hardsigmoid``, of which torch has no second derivative, is written as relu6(x + 3) / 6. Subclasses of these layers stay as they are.
 
     Args:
         network: changed in place; parameter and buffer names stay.
@@ -28,6 +28,8 @@ def with_cheap_double_backward(network: nn.Module) -> nn.Module:
             module.__class__ = _Conv2d
         elif type(module) is nn.BatchNorm2d and module.affine:
             module.__class__ = _BatchNorm2d
+        elif type(module) is nn.Hardsigmoid:
+            module.__class__ = _Hardsigmoid
     return network
 
 
@@ -35,8 +37,8 @@ class _Conv2d(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type):
             return super()._conv_forward(input, weight, bias)
-        y = _Convolution.apply(input, weight.view_as(weight), (self.stride, self.padding, self.dilation, self.groups))
-        return y if bias is None else y + bias.view(-1, 1, 1)
+        # Weights are leaves, which the engine cannot be asked about; a view is none.
+        return _Convolution.apply(input, weight.view_as(weight), bias, (self.stride, self.padding, self.dilation, self.groups))  # pyright: ignore[reportReturnType]
 
 
 class _BatchNorm2d(nn.BatchNorm2d):
@@ -53,6 +55,11 @@ class _BatchNorm2d(nn.BatchNorm2d):
         return _BatchNorm.apply(input, weight, self.bias, self.running_mean, self.running_var, momentum or 0.0, self.eps)[0]
 
 
+class _Hardsigmoid(nn.Hardsigmoid):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu6(input + 3) / 6
+
+
 def _wanted(ctx, *positions: int) -> list[bool]:
     """Which inputs' gradients the running backward pass will use. ``needs_input_grad`` alone says which could ever be used."""
     wanted = []
@@ -62,8 +69,8 @@ def _wanted(ctx, *positions: int) -> list[bool]:
     return wanted
 
 
-def _convolve(x: Tensor, weight: Tensor, options: tuple) -> Tensor:
-    return F.conv2d(x, weight, None, *options)
+def _convolve(x: Tensor, weight: Tensor, options: tuple, bias: Tensor | None = None) -> Tensor:
+    return F.conv2d(x, weight, bias, *options)
 
 
 def _input_gradient(gy: Tensor, x: Tensor, weight: Tensor, options: tuple) -> Tensor:
@@ -82,13 +89,13 @@ def _convolution_backward(gy: Tensor, x: Tensor, weight: Tensor, options: tuple,
 
 
 class _Convolution(Function):
-    """y = x * weight."""
+    """y = x * weight + bias."""
 
     @staticmethod
-    def forward(ctx, x, weight, options):
+    def forward(ctx, x, weight, bias, options):
         ctx.save_for_backward(x, weight)
         ctx.options = options
-        return _convolve(x, weight, options)
+        return _convolve(x, weight, options, bias)
 
     @staticmethod
     def backward(ctx, gy):
@@ -96,7 +103,8 @@ class _Convolution(Function):
         by_x, by_weight = _wanted(ctx, 0, 1)
         gx = _InputGradient.apply(gy, x.detach(), weight, ctx.options) if by_x else None
         gw = _WeightGradient.apply(gy, x, weight.detach(), ctx.options) if by_weight else None
-        return gx, gw, None
+        gb = gy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        return gx, gw, gb, None
 
 
 class _InputGradient(Function):

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hubtune.errors import ModelError
 from hubtune.tasks import Task
 from hubtune.training.bilevel import hypergradient
 from hubtune.training.double_backward import with_cheap_double_backward
@@ -124,7 +126,9 @@ class L2TLearner(Learner):
         self._counts = {"steps": 0, "meta_steps": 0, "skipped": 0, "skipped_in_a_row": 0, "warned": 0}
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        rate = self._options.learning_rate * learning_rate_factor(self._options.schedule, progress, self._options.warmup, self._options.milestones)
+        rate = self._options.learning_rate * learning_rate_factor(
+            self._options.schedule, progress, self._options.warmup, self._options.milestones
+        )
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._counts["steps"] += 1
@@ -217,19 +221,29 @@ class L2TLearner(Learner):
             matching = options.beta * weighted(weights, distances).mean()
             return matching if options.adapt else matching + self._task.loss(outputs, targets, **self._smoothing).mean()
 
-        return hypergradient(
-            inner_loss,
-            task_loss if options.adapt else None,
-            task_loss,
-            params,
-            rows,
-            steps=options.inner_steps,
-            learning_rate=rate,
-            momentum=self._options.momentum if options.inner_momentum else 0.0,
-            weight_decay=self._options.weight_decay if options.inner_weight_decay else 0.0,
-            momentum_buffers={name: self._optimizer.state[p].get("momentum_buffer") for name, p in params.items()},
-            **self._memory,
-        )
+        try:
+            # Fused attention has no second derivative.
+            with sdpa_kernel(SDPBackend.MATH):
+                return hypergradient(
+                    inner_loss,
+                    task_loss if options.adapt else None,
+                    task_loss,
+                    params,
+                    rows,
+                    steps=options.inner_steps,
+                    learning_rate=rate,
+                    momentum=self._options.momentum if options.inner_momentum else 0.0,
+                    weight_decay=self._options.weight_decay if options.inner_weight_decay else 0.0,
+                    momentum_buffers={name: self._optimizer.state[p].get("momentum_buffer") for name, p in params.items()},
+                    **self._memory,
+                )
+        except RuntimeError as error:
+            if "is not implemented" not in str(error):
+                raise
+            raise ModelError(
+                f"the target {self._network.predictor.backbone.card.name} cannot be differentiated twice ({str(error)[:120]}); "
+                "choose another target, or hypergradient='finite-difference', which needs first derivatives only"
+            ) from error
 
     def _watch(self, amounts: Amounts) -> None:
         """Say once when ReLU6 passes no gradient to any pair."""
@@ -267,7 +281,10 @@ class L2TLearner(Learner):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()} | {"counts": dict(self._counts), "memory": dict(self._memory)}
+        return {name: part.state_dict() for name, part in self._parts().items()} | {
+            "counts": dict(self._counts),
+            "memory": dict(self._memory),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():

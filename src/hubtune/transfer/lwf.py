@@ -41,10 +41,16 @@ class LwF(TransferMethod):
         sources, target = self.networks(backbones, task, setting)
         notes = headless_notes(sources)
         if not any(sources.num_logits):
-            raise ModelError(f"{' '.join(notes)} lwf matches upstream logits and needs at least one model with num_classes > 0; use at or fm instead")
+            raise ModelError(
+                f"{' '.join(notes)} lwf matches upstream logits and needs at least one model with num_classes > 0; use at or fm instead"
+            )
         return TransferLearner(
             target,
-            {"lwf_loss": LogitDistillation(target.backbone.feature_dim, sources.num_logits, self.weights[0], self.temperature, setting.seed)},
+            {
+                "lwf_loss": LogitDistillation(
+                    target.backbone.feature_dim, sources.num_logits, self.weights[0], self.temperature, setting.seed
+                )
+            },
             sources,
             task,
             steps=self.scheduled_steps(task),

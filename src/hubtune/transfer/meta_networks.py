@@ -115,7 +115,7 @@ class Statistics(nn.Module):
             total += w.sum(0)
 
     def summary(self) -> list[dict]:
-        """One dictionary a pair: mean and standard deviation of lambda over images, in all and by tenths, and the channels with most weight."""
+        """One dictionary a pair: mean and standard deviation of lambda over images, in all and by tenths; the channels with most weight."""
         images, sums, squares = (self.get_buffer(name).cpu() for name in ("images", "sums", "squares"))
         # Tenths in which no step fell hold no images.
         seen = images[:, 0] > 0

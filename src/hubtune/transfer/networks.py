@@ -97,7 +97,9 @@ class Sources:
             self._device = runtime.device if device is None else torch.device(device)
             self._backbones = [backbone.to(self._device, memory_format=torch.channels_last) for backbone in backbones]  # pyright: ignore[reportCallIssue]
         except RuntimeError as error:
-            raise ConfigurationError(f"source_device = {device!r} cannot be used ({error}); expected a device such as 'cpu' or 'cuda:1'") from error
+            raise ConfigurationError(
+                f"source_device = {device!r} cannot be used ({error}); expected a device such as 'cpu' or 'cuda:1'"
+            ) from error
         for backbone in self._backbones:
             freeze(backbone)
         self._runtime = runtime

@@ -25,7 +25,7 @@ def _read_matching(value: Any) -> Any:
 
 
 Matching = Annotated[Literal["single", "one-to-one", "all-to-all"] | tuple[tuple[str, str], ...], BeforeValidator(_read_matching)]
-"""A configuration by name, or pairs (source layer, target layer); "model/layer" means that source alone, "layer" every source that has it."""
+"""A configuration by name, or pairs (source layer, target layer): "model/layer" of one source, "layer" of every source that has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,9 @@ def choose_pairs(matching: Any, sources: Sequence[tuple[str, Sequence[Layer]]], 
     """
     for name, layers in (*sources, ("the target", target)):
         if not layers:
-            raise ConfigurationError(f"{name} offers no feature maps to match; choose another model, or the method lwf, which matches logits")
+            raise ConfigurationError(
+                f"{name} offers no feature maps to match; choose another model, or the method lwf, which matches logits"
+            )
     if not isinstance(matching, str):
         return _explicit(matching, sources, target)
     candidates = _groups(target)

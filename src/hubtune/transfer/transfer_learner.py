@@ -74,7 +74,9 @@ class TransferLearner(Learner):
         self._summary = summary or {}
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        rate = self._options.learning_rate * learning_rate_factor(self._options.schedule, progress, self._options.warmup, self._options.milestones)
+        rate = self._options.learning_rate * learning_rate_factor(
+            self._options.schedule, progress, self._options.warmup, self._options.milestones
+        )
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)

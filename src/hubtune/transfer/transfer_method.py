@@ -58,7 +58,9 @@ class TransferMethod(TrainedMethod):
         except UnknownNameError as error:
             found.append(f"target = {self.target!r}: {str(error).split('; known')[0].split(' known:')[0]}")
         if self.batch_norm == "frozen":
-            found.append("batch_norm = 'frozen': the target starts from random weights and has no pre-trained statistics; leave it at 'train'")
+            found.append(
+                "batch_norm = 'frozen': the target starts from random weights and has no pre-trained statistics; leave it at 'train'"
+            )
         return found
 
     def variants(self, task: Task) -> list[Method]:
@@ -84,8 +86,9 @@ class TransferMethod(TrainedMethod):
         """
         if self.scheduled_batch_size(task) < 2:
             raise ConfigurationError(
-                f"a batch is {self.scheduled_batch_size(task)} image, as batch_size = {self.batch_size} and there are {len(task.train)} training "
-                "images; expected at least two, since the target's BatchNorm learns from random weights: raise batch_size or add images"
+                f"a batch is {self.scheduled_batch_size(task)} image, as batch_size = {self.batch_size} and there are "
+                f"{len(task.train)} training images; expected at least two, since the target's BatchNorm "
+                "learns from random weights: raise batch_size or add images"
             )
         target = make_target(self.target, self.target_input_size, task, setting.seed)
         return Sources(backbones, setting.runtime, self.source_device), target

@@ -1,0 +1,107 @@
+"""Figure 5 of the L2T-ww paper: from a TinyImageNet ResNet-32 to a VGG9 on CIFAR-10 with N training images a class.
+
+Command:   python benchmarks/l2t_figure5.py FOLDER --counts 50,100 --epochs 200 --methods scratch,lwf,at,lwf+at,fm,l2t-ww --seeds 3
+           (FOLDER holds data/cifar10 and models/checkpoints/l2tww_tinyimagenet_resnet32; days on a CPU at the paper's length, resumable:
+           every training is a cell under HUBTUNE_RUNS, and a repeated command computes what is missing)
+Writes:    benchmarks/results/l2t_figure5.json and .md
+Source:    Jang et al., Learning What and Where to Transfer, 2019, Figure 5 and section 3.3.
+Protocol:  the first 10 N training rows hold N images a class; crop and flip; batch 128, SGD 0.1, cosine; the best evaluation by the 200
+           validation images; weights of lwf, at and fm by validation among --weights. One source, all 10000 test images.
+Expected:  at N = 50 and 200 epochs, per cent: scratch 39.99, lwf 43.32, at 51.76, lwf+at 53.76, l2t-ww 64.91; l2t-ww first at every N, with
+           the largest lead at the smallest N. Shorter trainings lower all of them; the order is what to look for.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+import hubtune as ht
+
+RESULTS = Path(__file__).parent / "results"
+SOURCE = "l2tww_tinyimagenet_resnet32"
+PUBLISHED = {"scratch": 39.99, "lwf": 43.32, "at": 51.76, "lwf+at": 53.76, "l2t-ww": 64.91}
+"""At N = 50, per cent."""
+CLASSES, BATCH = 10, 128
+
+
+def method_of(name: str, steps: int, weights: tuple[float, ...], meta_interval: int):
+    """A method with the figure's schedule."""
+    schedule = {"steps": steps, "batch_size": BATCH, "learning_rates": (0.1,), "evaluations": min(20, steps)}
+    matched = {"lwf": ht.LwF, "at": ht.AttentionTransfer, "fm": ht.FeatureMatching}
+    if name == "scratch":
+        # Feature matching of weight zero: VGG9 from the same random weights, from labels alone.
+        return ht.FeatureMatching(weights=(0.0,), **schedule)
+    if name in matched:
+        return matched[name](weights=weights, **schedule)
+    if name == "lwf+at":
+        return ht.LwFAttention(lwf_weights=weights, at_weights=weights, **schedule)
+    if name in ("l2t-w", "l2t-ww"):
+        return {"l2t-w": ht.L2TW, "l2t-ww": ht.L2TWW}[name](meta_interval=meta_interval, **schedule)
+    raise SystemExit(f"method {name!r} is not in the figure; choose among scratch, lwf, at, lwf+at, fm, l2t-w, l2t-ww")
+
+
+def one(arguments: argparse.Namespace, hub: ht.Hub, count: int, name: str, seed: int) -> dict:
+    task = ht.Task.open(str(arguments.folder / "data" / "cifar10"), augmentation="crop+flip").take(train=CLASSES * count)
+    steps = max(1, arguments.epochs * CLASSES * count // BATCH)
+    weights = tuple(float(weight) for weight in arguments.weights.split(","))
+    run = ht.tune(task, hub, method_of(name, steps, weights, arguments.meta_interval), seed=seed)
+    chosen = run.record["chosen"]["config"]
+    return {
+        "count": count,
+        "method": name,
+        "seed": seed,
+        "epochs": arguments.epochs,
+        "meta_interval": arguments.meta_interval,
+        "test_accuracy": run.metrics["test_accuracy"],
+        "val_accuracy": run.metrics["val_accuracy"],
+        "weights": {key: value for key, value in chosen.items() if key.endswith("weights")},
+        "seconds": run.record["seconds"],
+    }
+
+
+def markdown(rows: list[dict]) -> str:
+    """A table of mean and standard deviation over seeds, one row a method, one column for each N."""
+    counts, methods = sorted({row["count"] for row in rows}), list(dict.fromkeys(row["method"] for row in rows))
+    epochs = ", ".join(str(value) for value in sorted({row["epochs"] for row in rows}))
+    lines = [
+        f"# CIFAR-10 from TinyImageNet, VGG9, {epochs} epochs: test accuracy, per cent\n",
+        "| method | " + " | ".join(f"N = {count}" for count in counts) + " | published, N = 50, 200 epochs |",
+        "| --- |" + " ---: |" * (len(counts) + 1),
+    ]
+    for method in methods:
+        cells = []
+        for count in counts:
+            found = [100 * row["test_accuracy"] for row in rows if (row["method"], row["count"]) == (method, count)]
+            spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
+            cells.append(f"{mean(found):.1f}{spread} ({len(found)})" if found else "")
+        lines.append(f"| {method} | {' | '.join(cells)} | {PUBLISHED.get(method, '')} |")
+    return "\n".join(lines) + "\n\nIn brackets: seeds.\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--counts", default="50,100,250,500,1000", help="training images a class")
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--methods", default="scratch,lwf,at,lwf+at,fm,l2t-ww")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--weights", default="0.3,1,3", help="tried for lwf, at and fm; in lwf+at every combination")
+    parser.add_argument("--meta-interval", type=int, default=1, help="of l2t-w and l2t-ww")
+    parser.add_argument("--name", default="l2t_figure5", help="of the files that are written")
+    arguments = parser.parse_args()
+    hub = ht.Hub.open(str(arguments.folder / "models" / "checkpoints")).subset([SOURCE])
+    rows = []
+    RESULTS.mkdir(exist_ok=True)
+    for seed in range(arguments.seeds):
+        for count in (int(count) for count in arguments.counts.split(",")):
+            for name in arguments.methods.split(","):
+                rows.append(one(arguments, hub, count, name, seed))
+                print(json.dumps(rows[-1]), flush=True)
+                (RESULTS / f"{arguments.name}.json").write_text(json.dumps(rows, indent=1))
+                (RESULTS / f"{arguments.name}.md").write_text(markdown(rows))
+    print(markdown(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,8 @@
 """The command line: only parses, calls and prints."""
 
+import functools
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -14,19 +16,32 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which Ctrl-C ends with one message and exit code 130."""
+
+    @functools.wraps(command)
+    def run(*arguments, **options) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            print("\nhubtune: interrupted; the same command goes on from where it stopped", file=sys.stderr)
+            sys.exit(130)
+
+    return run
+
+
 for command in (demo.demo, models.models, search.search, tune.tune, predict.predict, report.report, runs.runs, cache.cache):
-    app.command()(command)
+    app.command()(interruptible(command))
 
 
 def main() -> None:
-    """Run a command. A user's mistake ends in one message and exit code 2; Ctrl-C in exit code 130."""
+    """Run a command. A user's mistake ends in one message and exit code 2."""
     try:
         app()
     except HubTuneError as error:
         print(f"hubtune: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nhubtune: interrupted; the same command goes on from where it stopped", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)

@@ -136,7 +136,8 @@ def _score_all(
     images = len(task.train) + len(task.val)
     results: dict[str, _Scored] = {}
     pending: dict[str, Future] = {}
-    with ThreadPoolExecutor(1) as scorer:
+    scorer = ThreadPoolExecutor(1)
+    try:
         for position, card in enumerate(hub):
             began = time.monotonic()
             scored = results[card.name] = _Scored()
@@ -160,6 +161,8 @@ def _score_all(
                 results[name].seconds += seconds
             except HubTuneError as error:
                 results[name].error = str(error)
+    finally:
+        scorer.shutdown(wait=False, cancel_futures=True)
     return results
 
 

@@ -31,6 +31,17 @@ _NAMES = {
     "L2TW": "hubtune.transfer",
     "L2TWW": "hubtune.transfer",
     "HubPathway": "hubtune.pathway",
+    "Ensemble": "hubtune.pathway",
+    "EnsembleTopK": "hubtune.pathway",
+    "Distill": "hubtune.pathway",
+    "SoupUniform": "hubtune.pathway",
+    "SoupGreedy": "hubtune.pathway",
+    "ConcatProbe": "hubtune.pathway",
+    "MultiTeacher": "hubtune.pathway",
+    "Aft": "hubtune.pathway",
+    "KnowledgeFlow": "hubtune.pathway",
+    "ZooTuning": "hubtune.pathway",
+    "ZooTuningLite": "hubtune.pathway",
     "HubTuneError": "hubtune.errors",
 }
 _MODULES = {"proxies": "hubtune.proxies", "training": "hubtune.training"}

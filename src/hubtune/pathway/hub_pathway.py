@@ -20,7 +20,7 @@ from hubtune.training.heads import fit_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.seeds import derive
-from hubtune.training.trained_method import Rate, TrainedMethod
+from hubtune.training.trained_method import Rate, Rates, TrainedMethod
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -34,9 +34,9 @@ class HubPathway(TrainedMethod):
 
     Source: Shu et al. (2022), Hub-Pathway: transfer learning from a hub of pre-trained models, Equations 1 to 6.
     Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
-    features, two learning rates are tried, and the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``:
-    SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from N(0, 0.01), a generator of full size and
-    width. The paper gives no value of lambda.
+    features, several learning rates are tried, and the generator is as small as the hub's models make it worthwhile and learns ten times
+    as fast as they do. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from
+    N(0, 0.01), a generator of full size and width. The paper gives no value of lambda.
     """
 
     name: ClassVar[str] = "hub-pathway"
@@ -47,8 +47,10 @@ class HubPathway(TrainedMethod):
 
     top_k: Annotated[int, Field(ge=1)] = 2
     """Models on each image's path."""
-    learning_rates: Literal["auto"] | Annotated[tuple[Rate, ...], Field(min_length=1)] = "auto"
-    """First learning rates, the best by validation is kept; auto: 0.1 and 0.01, by the paper's protocol 0.01."""
+    learning_rates: Rates = "auto"
+    """First learning rates of the models, the best by validation is kept; auto as in fine-tune, by the paper's protocol 0.01."""
+    generator_rate: Literal["auto"] | Rate = "auto"
+    """The generator's learning rate over that of the models; auto: 10, since it starts at random; by the paper's protocol 1."""
     explore: Weight | Annotated[tuple[Weight, ...], Field(min_length=1)] = 0.1
     """lambda, the weight of L_explore; of several values the best by validation is kept; 0 leaves it out."""
     exploit: bool = True
@@ -69,11 +71,12 @@ class HubPathway(TrainedMethod):
     """Whether a model whose outputs are no numbers is left out, rather than being an error."""
 
     def variants(self, task: Task) -> list[Method]:
-        rates = self.learning_rates
-        if isinstance(rates, str):
-            rates = (0.01,) if self.protocol == "paper" else (0.1, 0.01)
+        rates = self.tried_rates(self.learning_rates)
         weights = self.explore if isinstance(self.explore, tuple) else (self.explore,)
         return [dataclasses.replace(self, learning_rates=(rate,), explore=weight) for rate in rates for weight in weights]
+
+    def tried_rates(self, rates: Rates) -> tuple[float, ...]:
+        return (0.01,) if rates == "auto" and self.protocol == "paper" else super().tried_rates(rates)
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> HubPathwayLearner:
         [variant, *_] = self.variants(task)
@@ -95,7 +98,8 @@ class HubPathway(TrainedMethod):
             RoutedHub(members, generator, aggregator, self.top_k),
             task,
             steps=self.scheduled_steps(task),
-            optimization=self.optimization(variant.learning_rates[0]),  # pyright: ignore[reportArgumentType]
+            optimization=self.optimization(self.tried_rates(variant.learning_rates)[0]),
+            generator_rate=(1.0 if self.protocol == "paper" else 10.0) if self.generator_rate == "auto" else self.generator_rate,
             loss=Loss(explore=variant.explore, exploit=self.exploit, label_smoothing=self.label_smoothing),
             frozen_batch_norm=self.batch_norm == "frozen",
             reestimate_batch_norm=self.reestimate_batch_norm,

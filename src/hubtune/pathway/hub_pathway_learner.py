@@ -55,12 +55,14 @@ class HubPathwayLearner(Learner):
         optimization: Optimization,
         loss: Loss,
         setting: Setting,
+        generator_rate: float = 1.0,
         frozen_batch_norm: bool = False,
         reestimate_batch_norm: bool = False,
     ):
         """
         Args:
             predictor: trained in place.
+            generator_rate: the generator's learning rate over that of models and aggregator.
             frozen_batch_norm: the models keep their pre-trained statistics; the generator's are its own in any case.
             reestimate_batch_norm: estimate all statistics anew after the last step.
         """
@@ -73,15 +75,19 @@ class HubPathwayLearner(Learner):
         self._frozen = frozen_batch_norm
         self._reestimate = reestimate_batch_norm
         self._hub: RoutedHub = predictor.to(self._runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self._optimizer = make_optimizer(self._hub, optimization)
+        rest = [*self._hub.members.parameters(), *self._hub.aggregator.parameters()]
+        groups = [{"params": rest}, {"params": list(self._hub.generator.parameters()), "lr": generator_rate * optimization.learning_rate}]
+        self._optimizer = make_optimizer(self._hub, optimization, [group for group in groups if group["params"]])
+        self._first_rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._names = [str(member.backbone.card.name) for member in self._hub.members]  # pyright: ignore[reportAttributeAccessIssue]
         self._chunks = 1
         self._failed = torch.zeros(len(self._hub.members), dtype=torch.bool, device=self._runtime.device)
         self._shares: dict[str, list[float]] = {}
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         factor = learning_rate_factor(self._options.schedule, progress, self._options.warmup, self._options.milestones)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._options.learning_rate * factor
+        for group, rate in zip(self._optimizer.param_groups, self._first_rates, strict=True):
+            group["lr"] = rate * factor
         self._optimizer.zero_grad(set_to_none=True)
         self._train_mode()
         with self._runtime.autocast():
@@ -156,11 +162,12 @@ class HubPathwayLearner(Learner):
     def _note_failures(self, routed: Routed) -> None:
         """Keep, without waiting for the device, which models were the first whose outputs are no numbers."""
         bad = ~torch.isfinite(routed.own.detach()).flatten(2).all(2)
-        found = torch.zeros_like(self._failed).index_put((routed.path.models[bad],), torch.ones((), dtype=torch.bool, device=bad.device))
+        counts = torch.zeros(len(self._failed), device=bad.device).index_add(0, routed.path.models.flatten(), bad.flatten().float())
+        found = counts > 0
         self._failed = torch.where(self._failed.any(), self._failed, found)
 
     def _name_the_failed(self) -> None:
-        failed = [member.backbone.card.name for member, bad in zip(self._hub.members, self._failed.tolist(), strict=True) if bad]  # pyright: ignore
+        failed = [name for name, bad in zip(self._names, self._failed.tolist(), strict=True) if bad]
         if failed:
             raise Diverged(
                 f"{', '.join(failed)}: outputs became NaN or infinite in training; choose a smaller learning rate, clip the gradient, "
@@ -190,8 +197,7 @@ class HubPathwayLearner(Learner):
 
     def summary(self) -> dict[str, Any]:
         """Mean pathway weights and activations of the models on the validation images, and a warning where the hub has collapsed."""
-        names = [member.backbone.card.name for member in self._hub.members]  # pyright: ignore
-        shares = {what: dict(zip(names, values, strict=True)) for what, values in self._shares.items()}
+        shares = {what: dict(zip(self._names, values, strict=True)) for what, values in self._shares.items()}
         return {**shares, "warnings": collapse_warnings(shares.get("pathway_weights", {}))}
 
     def predictor(self) -> RoutedHub:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -35,7 +35,7 @@ def top_k(weights: Float[Tensor, "B m"], k: int) -> Path:
 
 
 def route(
-    networks: Sequence[Callable[[Tensor], Tensor]], canvas: UInt8[Tensor, "B 3 H W"], models: Int[Tensor, "B k"]
+    networks: Sequence[Callable[[Tensor], Tensor]], canvas: Shaped[Tensor, "B ..."], models: Int[Tensor, "B k"]
 ) -> Float[Tensor, "B k ..."]:
     """Outputs of each image's own models: Theta_i(x_b) at [b, j] for i = models[b, j].
 

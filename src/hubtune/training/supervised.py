@@ -51,11 +51,11 @@ def layer_decay_groups(network: nn.Module, learning_rate: float, decay: float) -
     ]
 
 
-def make_optimizer(network: nn.Module, options: Optimization) -> torch.optim.Optimizer:
-    """The optimizer over every parameter that requires a gradient."""
-    if options.layer_decay == 1.0:
-        groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
-    else:
+def make_optimizer(network: nn.Module, options: Optimization, groups: list[dict[str, Any]] | None = None) -> torch.optim.Optimizer:
+    """The optimizer over every parameter that requires a gradient, or over the groups given."""
+    if groups is None and options.layer_decay == 1.0:
+        groups = [{"params": [p for p in network.parameters() if p.requires_grad]}]
+    elif groups is None:
         groups = layer_decay_groups(network, options.learning_rate, options.layer_decay)
     if options.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)

@@ -19,6 +19,9 @@ from hubtune.training.saving import load_weights, read_description
 PREDICTORS: dict[str, str] = {
     "single": "hubtune.training.predictor:Single",
     "hub-pathway": "hubtune.pathway.routed_hub:RoutedHub",
+    "ensemble": "hubtune.pathway.ensemble:EnsemblePredictor",
+    "concat-probe": "hubtune.pathway.concat_probe:ConcatHub",
+    "zoo-tuning": "hubtune.pathway.zoo_tuning:ZooNetwork",
 }
 """Kind of predictor to ``module:Class``."""
 

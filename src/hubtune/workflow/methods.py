@@ -17,6 +17,17 @@ METHODS: dict[str, str] = {
     "l2t-w": "hubtune.transfer.l2t:L2TW",
     "l2t-ww": "hubtune.transfer.l2t:L2TWW",
     "hub-pathway": "hubtune.pathway.hub_pathway:HubPathway",
+    "ensemble": "hubtune.pathway.ensemble:Ensemble",
+    "ensemble-top-k": "hubtune.pathway.ensemble:EnsembleTopK",
+    "distill": "hubtune.pathway.distill:Distill",
+    "soup-uniform": "hubtune.pathway.soup:SoupUniform",
+    "soup-greedy": "hubtune.pathway.soup:SoupGreedy",
+    "concat-probe": "hubtune.pathway.concat_probe:ConcatProbe",
+    "multi-teacher": "hubtune.pathway.multi_teacher:MultiTeacher",
+    "aft": "hubtune.pathway.aft:Aft",
+    "knowledge-flow": "hubtune.pathway.knowledge_flow:KnowledgeFlow",
+    "zoo-tuning": "hubtune.pathway.zoo_tuning:ZooTuning",
+    "zoo-tuning-l": "hubtune.pathway.zoo_tuning:ZooTuningLite",
 }
 """Method name to ``module:Class``; a ``module:Class`` of one's own works wherever a name does."""
 

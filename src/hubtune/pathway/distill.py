@@ -1,0 +1,127 @@
+"""An ensemble's knowledge in one network."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from hubtune.errors import ConfigurationError
+from hubtune.hub import Backbone
+from hubtune.pathway.assembled import best_first, trainings
+from hubtune.pathway.ensemble import EnsemblePredictor
+from hubtune.pathway.students import is_augmented, place_of
+from hubtune.tasks import Classification, Task
+from hubtune.training.evaluation import outputs_of
+from hubtune.training.heads import fit_head
+from hubtune.training.learner import Batch
+from hubtune.training.method import Method, Need, Result, Setting
+from hubtune.training.predictor import Single, freeze
+from hubtune.training.saving import load_weights, read_description
+from hubtune.training.supervised import Objective, SupervisedLearner
+from hubtune.training.trained_method import Rates, TrainedMethod
+
+
+def distillation_loss(
+    student: Float[Tensor, "B C"],
+    teacher: Float[Tensor, "B C"],
+    targets: Int[Tensor, " B"],
+    *,
+    temperature: float,
+    alpha: float,
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, " B"]:
+    """alpha T^2 KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) CE(student, y), for each image.
+
+    T^2 keeps the gradient's size when the temperature changes.
+
+    Source: Hinton et al. (2015), Distilling the knowledge in a neural network.
+    """
+    soft = F.kl_div(
+        F.log_softmax(student / temperature, 1), F.log_softmax(teacher / temperature, 1), reduction="none", log_target=True
+    ).sum(1)
+    hard = F.cross_entropy(student, targets, reduction="none", label_smoothing=label_smoothing)
+    return alpha * temperature**2 * soft + (1 - alpha) * hard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill(TrainedMethod):
+    """Teach one network of the hub what an ensemble of all its fine-tuned models answers.
+
+    The student starts pre-trained, like any fine-tuning; what is deployed costs what one model costs. Without augmentation the ensemble
+    answers once for each training image; with it, at every step.
+
+    Source: Shu et al. (2022), section 4.1, "Distill"; Hinton et al. (2015).
+    Differs from the paper: it gives neither temperature nor weight.
+    """
+
+    name: ClassVar[str] = "distill"
+    takes_many: ClassVar[bool] = True
+
+    student: str | None = None
+    """The model that is taught; None: the one whose own fine-tuning did best on the validation split."""
+    temperature: Annotated[float, Field(gt=0)] = 4.0
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Weight of the ensemble's answers; the labels have the rest."""
+    learning_rates: Rates = "auto"
+    """First learning rates of the student, each tried; auto as in fine-tune."""
+    head_first: bool = True
+    """Whether the student's head is first trained on frozen features."""
+    base: str = "fine-tune"
+    """The method that trains each model of the ensemble."""
+    base_config: dict[str, Any] = field(default_factory=dict)
+    """Its fields."""
+
+    def variants(self, task: Task) -> list[Method]:
+        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]
+
+    def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
+        ensemble = {"base": self.base, "base_config": self.base_config}
+        return [*trainings(self.base, self.base_config, models), Need(method="ensemble", config=ensemble, models=models)]
+
+    def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
+        if task.kind != Classification.kind:
+            raise ConfigurationError(
+                f"distill was asked for a task of kind {task.kind!r}; expected classification: its answers are probabilities"
+            )
+        *singles, ensemble = results
+        student = self.student or best_first(singles, task)[0].cell.models[0]
+        backbone = backbones[place_of(student, backbones)]
+        head = task.head(backbone.feature_dim)
+        if self.head_first:
+            fit_head(head, backbone, task, setting)  # pyright: ignore[reportArgumentType]
+        network = Single(backbone, head)
+        return SupervisedLearner(
+            network,
+            task,
+            steps=self.scheduled_steps(task),
+            optimization=self.optimization(self.tried_rates(self.learning_rates)[0]),
+            runtime=setting.runtime,
+            frozen_batch_norm=self.batch_norm == "frozen",
+            objective=self._objective(network, _load(ensemble), task, setting),
+        )
+
+    def _objective(self, network: Single, teacher: EnsemblePredictor, task: Task, setting: Setting) -> Objective:
+        teacher.to(setting.runtime.device)
+        known = None if is_augmented(task) else outputs_of(teacher, task.train, setting.canvas_size, setting.runtime)
+        known = None if known is None else known.to(setting.runtime.device)
+        options = {"temperature": self.temperature, "alpha": self.alpha, "label_smoothing": self.label_smoothing}
+
+        def objective(batch: Batch) -> Tensor:
+            with torch.no_grad():
+                answers = teacher(batch.canvas) if known is None else known[batch.indices.to(known.device)]
+            return distillation_loss(network(batch.canvas).float(), answers, batch.targets, **options)
+
+        return objective
+
+
+def _load(result: Result) -> EnsemblePredictor:
+    folder = result.folder / "model"
+    ensemble = EnsemblePredictor.from_spec(read_description(folder)["predictor"])
+    load_weights(ensemble, folder)
+    freeze(ensemble)
+    return ensemble

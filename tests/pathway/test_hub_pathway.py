@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import hubtune as ht
-from hubtune.errors import ConfigurationError
+from hubtune.errors import ConfigurationError, ModelError
 from hubtune.pathway.hub_pathway_learner import collapse_warnings
 from hubtune.pathway.objectives import exploitation_loss, exploration_loss
 from hubtune.training.batches import Batches
@@ -165,7 +165,7 @@ def break_one(expert):
 
 def test_a_model_without_numbers_is_named_or_left_out(experts, expert_task, setting):
     break_one(experts[1])
-    with pytest.raises(ConfigurationError, match=r"expert-1.*skip_broken"):
+    with pytest.raises(ModelError, match=r"expert-1.*skip_broken"):
         method().learner(experts, expert_task, [], setting)
     learner, _ = trained(experts, expert_task, setting, skip_broken=True, steps=10)
     assert learner.summary()["activated"]["expert-1"] == 0
@@ -252,3 +252,13 @@ def test_under_several_processes_a_model_that_none_activated_keeps_no_gradient(e
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor)
     torch.testing.assert_close(gradients(learner, expert_task)["aggregator"], alone / 2, rtol=1e-3, atol=1e-6)
     assert [member.head.weight.grad is None for member in hub.members] == [False, True, True]
+
+
+def test_a_cell_does_not_depend_on_what_was_drawn_before(task, hub, monkeypatch, tmp_path):
+    losses = []
+    for folder in ("a", "b"):
+        torch.manual_seed(ord(folder))
+        monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path / folder))
+        chosen = ht.MultiTeacher(steps=2, batch_size=12, learning_rates=(0.01,), student="resnet-a", head_first=False)
+        losses.append(ht.tune(task, hub.subset(["resnet-a", "resnet-b"]), method=chosen, workers=1).metrics["test_loss"])
+    assert losses[0] == losses[1]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from hubtune.errors import ConfigurationError
+from hubtune.errors import ConfigurationError, ModelError
 from hubtune.hub import Backbone
 from hubtune.pathway.aggregator import Aggregator, Init
 from hubtune.pathway.generator import PathwayGenerator, RandomPathway
@@ -109,7 +109,7 @@ class HubPathway(TrainedMethod):
     def _check(self, backbones: Sequence[Backbone], broken: list[int]) -> None:
         names = ", ".join(backbones[i].card.name for i in broken)
         if broken and not self.skip_broken:
-            raise ConfigurationError(
+            raise ModelError(
                 f"{names}: the features of training images are no numbers (NaN or infinite); "
                 "leave the model out of the hub, repair its weights, or set skip_broken=true"
             )

@@ -77,7 +77,10 @@ def _compute(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work, 
     record = _description(cell, task, backbones)
     try:
         setting = Setting(seed=derive(cell.seed, "learner"), canvas_size=canvas_size, runtime=runtime)
-        learner = cell.method.learner(backbones, task, needs, setting)
+        # Fresh heads are drawn from torch's global generator: it must not matter what was drawn before.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(setting.seed)
+            learner = cell.method.learner(backbones, task, needs, setting)
         history = _train(cell, learner, task, canvas_size, work, checkpoint)
     except Diverged as error:
         if runtime.is_main:

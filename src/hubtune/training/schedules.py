@@ -9,9 +9,7 @@ MILESTONES = (0.3, 0.6, 0.9)
 """Steps 750, 1500 and 2250 of 2500. Source: Renggli et al. (2021), after Zhai et al. (2019), VTAB-1K."""
 
 
-def learning_rate_factor(
-    schedule: Schedule, progress: float, warmup: float = 0.0, milestones: tuple[float, ...] = MILESTONES
-) -> float:
+def learning_rate_factor(schedule: Schedule, progress: float, warmup: float = 0.0, milestones: tuple[float, ...] = MILESTONES) -> float:
     """The factor by which the first learning rate is multiplied.
 
     step: 0.1 to the number of milestones passed. cosine: (1 + cos(pi t)) / 2. constant: 1. Each is preceded by a linear warm-up.

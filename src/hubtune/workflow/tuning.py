@@ -130,7 +130,11 @@ def tune(
         "task": task.describe() | {"source": task.source.get("spec")},
         "search": ranking.to_dict() if ranking else None,
         "environment": environment(),
-        "warnings": [*task.notes, *best.record["summary"].get("warnings", ()), *(f"{name}: {error}" for name, error in errors.items())],
+        "warnings": [
+            *task.notes,
+            *best.record.get("summary", {}).get("warnings", ()),
+            *(f"{name}: {error}" for name, error in errors.items()),
+        ],
     }
     folder = Path(out) if out is not None else root / _run_name(task, hub, chosen_method, record["request"])
     write_run(folder, record, results, best, task, started)

@@ -12,9 +12,10 @@ from hubtune.training.supervised import Optimization
 
 Rate = Annotated[float, Field(gt=0, le=100)]
 Rates = Literal["auto"] | Annotated[tuple[Rate, ...], Field(min_length=1)]
-AUTO_RATES = (0.01, 0.001)
-"""First learning rates for batches of 32: the paper's, scaled with its batch of 512 and rounded up."""
+AUTO_RATES = (0.001, 0.0001)
+"""First learning rates of AdamW: a bold one, and a careful one."""
 PAPER_RATES = (0.1, 0.01)
+"""Of SGD with momentum, for batches of 512."""
 
 AUTO_EPOCHS = 8
 """Passes over the training images under ``steps="auto"``: a few hundred images train in seconds to minutes on two cores."""
@@ -38,15 +39,16 @@ class TrainedMethod(Method):
     """Optimizer steps."""
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Images a step; never more than there are training images."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["auto", "sgd", "adamw"] = "auto"
+    """AdamW under ``protocol="auto"``: with few images in a batch SGD needs a rate of its own for each architecture. The paper's is SGD."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of SGD."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Coupled in SGD, decoupled in AdamW."""
-    schedule: Schedule = "step"
-    """step: x 0.1 at 30, 60 and 90 % of the steps."""
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the steps during which the learning rate grows from 0."""
+    weight_decay: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """Coupled in SGD, decoupled in AdamW; "auto" is 0.01 with AdamW and 0 with SGD."""
+    schedule: Literal["auto"] | Schedule = "auto"
+    """step: x 0.1 at 30, 60 and 90 % of the steps. "auto" is cosine under ``protocol="auto"`` and step under "paper"."""
+    warmup: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = "auto"
+    """Share of the steps during which the learning rate grows from 0; "auto" is 0.1 under ``protocol="auto"`` and 0 under "paper"."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability mass given to all classes alike."""
     clip_gradient: Annotated[float, Field(gt=0)] | None = None
@@ -81,13 +83,17 @@ class TrainedMethod(Method):
         return rates
 
     def optimization(self, learning_rate: float, layer_decay: float = 1.0) -> Optimization:
+        """How gradients become steps, with every "auto" replaced by what it stands for."""
+        paper = self.protocol == "paper"
+        optimizer = self.optimizer if self.optimizer != "auto" else "sgd" if paper else "adamw"
+        schedule = self.schedule if self.schedule != "auto" else "step" if paper else "cosine"
         return Optimization(
             learning_rate=learning_rate,
-            optimizer=self.optimizer,
+            optimizer=optimizer,
             momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            schedule=self.schedule,
-            warmup=self.warmup,
+            weight_decay=self.weight_decay if self.weight_decay != "auto" else 0.01 if optimizer == "adamw" else 0.0,
+            schedule=schedule,
+            warmup=self.warmup if self.warmup != "auto" else 0.0 if paper else 0.1,
             layer_decay=layer_decay,
             clip_gradient=self.clip_gradient,
             milestones=self.milestones,

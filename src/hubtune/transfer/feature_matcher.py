@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from hubtune.transfer.networks import Observation
 from hubtune.transfer.pairs import Layer, Pair
@@ -49,7 +50,21 @@ class FeatureMatcher(nn.Module):
         self, maps: Sequence[Float[Tensor, "B C H W"]], resized: dict[str, Float[Tensor, "B C_n H_n W_n"]]
     ) -> dict[str, Float[Tensor, "B C_n"]]:
         """mean_HW (r(T) - S)^2 of every channel of every row."""
-        return {n: (r(maps[int(n)]) - resized[n]).square().mean((2, 3)) for n, r in self.convolutions.items()}
+        return {n: _MeanSquare.apply(r(maps[int(n)]) - resized[n]) for n, r in self.convolutions.items()}  # pyright: ignore[reportReturnType]
+
+
+class _MeanSquare(Function):
+    """mean_HW d^2 of every channel; its derivatives keep and pass over fewer maps than those of square and mean."""
+
+    @staticmethod
+    def forward(ctx, d):
+        ctx.save_for_backward(d)
+        return d.square().mean((2, 3))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (d,) = ctx.saved_tensors
+        return d * (gradient * (2 / d[0, 0].numel()))[:, :, None, None]
 
 
 def resize_map(x: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:

@@ -23,7 +23,7 @@ class Scratch(TrainedMethod):
     name: ClassVar[str] = "scratch"
 
     learning_rates: Rates = "auto"
-    """First learning rates, each tried from the same random weights. "auto": 0.01 and 0.001; the paper\'s are 0.1 and 0.01, for batches of 512."""
+    """First learning rates, each tried from the same random weights. "auto": 0.001 and 0.0001 with AdamW; the paper's are 0.1 and 0.01, of SGD."""
 
     def variants(self, task: Task) -> list[Method]:
         return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]

@@ -44,8 +44,12 @@ class TransferMethod(TrainedMethod):
     """Where the sources compute, such as "cuda:1"; None is where the target is trained."""
     learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1,)
     """First learning rates, each tried from the same random weights."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """The paper's is SGD."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Coupled in SGD, decoupled in AdamW."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the steps during which the learning rate grows from 0."""
     schedule: Schedule = "cosine"
     """cosine: (1 + cos(pi t)) / 2."""
     keep: Literal["last", "best"] = "best"

@@ -58,4 +58,5 @@ def _shrinkage(prepared: Features) -> float:
     excess = square - (float(gram.diagonal().sum()) / count) ** 2 / prepared.dim
     fourth = float(prepared.unit.square().sum(1).square().sum()) / count
     error = min((fourth - square) / count, excess)
-    return error / excess if error > 0.0 else 0.0
+    # Rows that all have the same outer product leave only rounding errors here, too little to make the covariance invertible.
+    return error / excess if error > 1e-12 * square else 0.0

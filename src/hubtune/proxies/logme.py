@@ -53,9 +53,11 @@ def logme(
     targets = _targets(labels, len(prepared)).to(prepared.rows.device)
     spectrum = prepared.spectrum(centered=False)
     values = spectrum.values.double()
-    energy = (targets.T.to(spectrum.basis.dtype) @ spectrum.basis).double().square()
-    total = targets.square().sum(0)
-    evidence = _maximum_evidence(values, energy, total, (total - energy.sum(1)).clamp(min=0.0), len(prepared))
+    goal = targets.to(spectrum.basis.dtype)
+    parts = spectrum.basis.T @ goal
+    # From what is left over, not as a difference of squares: with little noise, that would be rounding errors only.
+    rest = (goal - spectrum.basis @ parts).double().square().sum(0)
+    evidence = _maximum_evidence(values, parts.T.double().square(), rest, len(prepared))
     return float(evidence.mean()) / len(prepared)
 
 
@@ -77,7 +79,6 @@ def _targets(labels: Tensor, count: int) -> Float[Tensor, "N K"]:
 def _maximum_evidence(
     values: Float[Tensor, " k"],
     energy: Float[Tensor, "K k"],
-    total: Float[Tensor, " K"],
     rest: Float[Tensor, " K"],
     count: int,
 ) -> Float[Tensor, " K"]:
@@ -86,7 +87,6 @@ def _maximum_evidence(
     Args:
         values: λ, in any unit.
         energy: z² of each target.
-        total: |y|² of each target.
         rest: |y|² - |z|², what no weights can explain.
         count: N.
     """

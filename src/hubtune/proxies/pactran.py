@@ -1,6 +1,7 @@
 """PACTran-Gaussian: a PAC-Bayesian bound on the loss of a linear classifier."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -8,6 +9,11 @@ from torch import Tensor
 
 from hubtune.errors import ConfigurationError
 from hubtune.proxies.prepared import Features, as_classes, as_features
+
+# Both are far above what was ever needed: 10 and 40.
+_NEWTON_STEPS, _INNER_STEPS = 100, 250
+# The length of the gradient that ends the search.
+_GRADIENT = 1e-11
 
 
 def pactran(
@@ -27,8 +33,8 @@ def pactran(
     ECCV 2022, section 4.3; the defaults are one of the settings of its published code.
     Differs from the paper: its published code sums ∇² over the images though L is their mean, and adds the intercepts to the trace.
     Needs: features and labels.
-    Cost: one eigendecomposition of the smaller Gram matrix and some hundred products of N x k by k x C (k the rank), by L-BFGS;
-    2 s of CPU at N = 1000, D = 2048, 100 classes.
+    Cost: one eigendecomposition of the smaller Gram matrix and about 200 products of N x k by k x C (k the rank), by Newton's method
+    with conjugate gradients; 1.5 s of CPU at N = 1000, D = 2048, 100 classes.
     Number: minus nats for an image, at most 0. It depends on the unit of the features, as a prior on weights must.
 
     Args:
@@ -60,21 +66,50 @@ def pactran(
 
 
 def _minimum(rows: Float[Tensor, "N k"], targets: Float[Tensor, "N C"], spread: float) -> tuple[float, Float[Tensor, "N C"]]:
-    """The least mean cross-entropy + |W|² / (2 spread), and the probabilities there."""
+    """The least mean cross-entropy + |W|² / (2 spread), by Newton's method, and the probabilities there."""
     count = len(rows)
     # A unit of each direction that lies between its own and the one of curvature one took the fewest iterations of all tried.
     unit = (rows.square().sum(0) * (0.25 / count) + 1.0 / spread) ** -0.25
     scaled = torch.cat([rows * unit, rows.new_ones(count, 1)], 1)
     decay = torch.cat([unit.square() / spread, unit.new_zeros(1)])[:, None]
-    point = rows.new_zeros(scaled.shape[1], targets.shape[1])
 
-    def loss() -> float:
+    def loss_at(point: Tensor) -> tuple[float, Tensor]:
         logs = (scaled @ point).log_softmax(1)
-        point.grad = scaled.T @ (logs.exp() - targets) / count + decay * point
-        return float(-(targets * logs).sum() / count + 0.5 * (decay * point.square()).sum())
+        return float(0.5 * (decay * point.square()).sum() - (targets * logs).sum() / count), logs.exp()
 
-    solver = torch.optim.LBFGS(
-        [point], max_iter=2000, tolerance_grad=1e-9, tolerance_change=1e-12, history_size=20, line_search_fn="strong_wolfe"
-    )
-    solver.step(loss)
-    return loss(), (scaled @ point).softmax(1)
+    point = rows.new_zeros(scaled.shape[1], targets.shape[1])
+    loss, answers = loss_at(point)
+    for _ in range(_NEWTON_STEPS):
+        gradient = scaled.T @ (answers - targets) / count + decay * point
+        if float(gradient.norm()) < _GRADIENT:
+            break
+
+        def curve(direction: Tensor, answers: Tensor = answers) -> Tensor:
+            change = answers * (scaled @ direction)
+            return scaled.T @ (change - answers * change.sum(1, keepdim=True)) / count + decay * direction
+
+        direction = _conjugate_gradients(curve, -gradient)
+        step, (after, there) = 1.0, loss_at(point + direction)
+        # The slack lets the last step through, whose gain is lost in rounding.
+        while after > loss + 1e-14 and step > 1e-6:
+            step *= 0.5
+            after, there = loss_at(point + step * direction)
+        point, loss, answers = point + step * direction, after, there
+    return loss, answers
+
+
+def _conjugate_gradients(curve: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
+    """Solves curve(x) = right, to a part of its length that shrinks with it: far from the minimum, a rough step does."""
+    length = float(right.norm())
+    goal = min(0.25, length**0.5) * length
+    solution, rest, direction = torch.zeros_like(right), right, right
+    square = length * length
+    for _ in range(_INNER_STEPS):
+        curved = curve(direction)
+        stride = square / float((direction * curved).sum())
+        solution, rest = solution + stride * direction, rest - stride * curved
+        before, square = square, float(rest.square().sum())
+        if square**0.5 < goal:
+            break
+        direction = rest + (square / before) * direction
+    return solution

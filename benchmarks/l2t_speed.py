@@ -6,7 +6,7 @@ Setting:   ResNet-32 -> VGG9 with BatchNorm, 15 pairs, T = 2, batch 128 of 32 x 
            learner that ``hubtune tune --method l2t-ww`` runs: views, source maps, the step on L_total, the meta-gradient, Adam, statistics.
            A plain step is that of ``scratch`` on the same batch. All are interleaved in one process: each round does one plain step and one
            iteration of each mode; seconds are the process's own; the ratio is the median over rounds, with its extremes.
-           Error: of the gradient by the meta-networks' outputs, float64, batch 16, against one unrolled graph of torch's own layers.
+           Error: of the gradient by the meta-networks' outputs, float64, batch 8, against one unrolled graph of torch's own layers.
            Memory: largest resident set of a process of its own that does two iterations, and what of it the iterations added.
 Source:    Jang et al., Learning What and Where to Transfer, 2019, Algorithm 1.
 Expected:  exact at most 12 plain steps (the authors' code: 23.6), recompute at most 2.1 GB, one meta step in four at most 5 plain steps,
@@ -29,17 +29,17 @@ from torch.func import functional_call
 
 import hubtune as ht
 from hubtune.hub import ModelCard
-from hubtune.hub.timm_backbone import Blueprint, TimmBackbone
+from hubtune.hub.timm_backbone import TimmBackbone
 from hubtune.tasks import Task
 from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
 from hubtune.training.runtime import Runtime
 from hubtune.training.supervised import SupervisedLearner
 from hubtune.transfer.feature_matcher import weighted
-from hubtune.transfer.networks import make_target
+from hubtune.transfer.networks import make_target, registered
 
 RESULTS = Path(__file__).parent / "results"
-BATCH, ERROR_BATCH, STEPS = 128, 16, 1000
+BATCH, ERROR_BATCH, STEPS = 128, 8, 1000
 MODES = {
     "exact": {},
     "recompute": {"hypergradient": "recompute"},
@@ -60,7 +60,7 @@ def make_task(folder: Path) -> Task:
 
 
 def make_source() -> TimmBackbone:
-    blueprint = Blueprint(architecture="cifar_resnet32")
+    blueprint = registered("cifar_resnet32")
     card = ModelCard(name="resnet32", source="random", architecture="cifar_resnet32", params=464154, input_size=32, feature_dim=64)
     return TimmBackbone(blueprint.build(), blueprint, card)
 

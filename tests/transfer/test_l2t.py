@@ -269,9 +269,21 @@ def test_the_summary_is_json_and_counts_by_tenths(make, batch):
         assert len(row["top_channels"]) == 5
 
 
-def test_recomputing_replaces_storing_when_memory_runs_out(make):
-    learner = make(L2TWW)
-    assert learner.halve_chunks()
+def test_recomputing_replaces_storing_when_memory_runs_out(make, batch, monkeypatch):
+    undisturbed, learner = make(L2TWW), make(L2TWW)
+    meta_gradient, modes = learner.meta_gradient, []
+
+    def short(*arguments):
+        modes.append(learner._memory["memory"])
+        if len(modes) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return meta_gradient(*arguments)
+
+    monkeypatch.setattr(learner, "meta_gradient", short)
+    learner.step(batch(), 0.0)
+    undisturbed.step(batch(), 0.0)
+    assert modes == ["store", "recompute"]
+    assert same(weights(learner), weights(undisturbed))
     assert not learner.halve_chunks()
 
 

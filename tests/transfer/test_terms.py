@@ -60,6 +60,11 @@ def test_the_target_starts_where_training_from_scratch_starts(hub, task, setting
     assert all(torch.equal(a, b) for a, b in zip(own.state_dict().values(), theirs.state_dict().values(), strict=True))
 
 
+def test_a_target_sees_what_its_architecture_is_registered_with(task):
+    assert make_target("vgg9", None, task, 0).backbone.input_size == 32
+    assert make_target("test_vit", None, task, 0).backbone.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
 def test_the_predictor_is_the_target_alone(make, task):
     predictor = make(LwFAttention).predictor()
     assert set(predictor.state_dict()) == set(make_target("cifar_resnet8", 16, task, 0).state_dict())

@@ -15,6 +15,7 @@ from hubtune.errors import ModelError
 from hubtune.tasks import Task
 from hubtune.training.bilevel import hypergradient
 from hubtune.training.double_backward import with_cheap_double_backward
+from hubtune.training.evaluation import is_out_of_memory
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.loop import CHECK_EVERY, Diverged
 from hubtune.training.predictor import Predictor, Single
@@ -131,9 +132,9 @@ class L2TLearner(Learner):
         )
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._counts["steps"] += 1
+        number = self._counts["steps"] + 1
         # Without a learning rate (the first step of a warm-up) nothing depends on phi.
-        learns = self._counts["steps"] % self._meta_options.interval == 0 and rate > 0
+        learns = number % self._meta_options.interval == 0 and rate > 0
         x = self._network.predictor.backbone.view(batch.canvas)
         seen = self._sources(batch.canvas)
         resized = self._network.matcher.resize(seen)
@@ -145,6 +146,7 @@ class L2TLearner(Learner):
             scalars = self._step_target(x, batch.targets, resized, rows)
             if learns:
                 scalars["meta_loss"] = self._step_meta(x, batch.targets, resized, rows, rate)
+        self._counts["steps"] = number
         self._statistics.add(amounts, progress)
         self._watch(amounts)
         if self._meta.g:
@@ -175,7 +177,7 @@ class L2TLearner(Learner):
             Diverged: too many were skipped, one after another.
         """
         self._meta_optimizer.zero_grad(set_to_none=True)
-        gradients, outer = self.meta_gradient(x, targets, resized, {n: row.detach() for n, row in rows.items()}, rate)
+        gradients, outer = self._meta_gradient_in_memory(x, targets, resized, {n: row.detach() for n, row in rows.items()}, rate)
         torch.autograd.backward(list(rows.values()), [gradients[n] for n in rows])
         self._runtime.average_gradients(self._meta.parameters())
         norm = nn.utils.get_total_norm([p.grad for p in self._meta.parameters() if p.grad is not None])
@@ -189,10 +191,19 @@ class L2TLearner(Learner):
             if self._counts["skipped_in_a_row"] >= self._meta_options.patience:
                 raise Diverged(
                     f"the gradient of the meta-networks was not a number {self._meta_options.patience} times in a row (step "
-                    f"{self._counts['steps']} of {self.steps}); choose a smaller learning rate or beta, or fewer inner_steps"
+                    f"{self._counts['steps'] + 1} of {self.steps}); choose a smaller learning rate or beta, or fewer inner_steps"
                 )
         self._meta_optimizer.zero_grad(set_to_none=True)
         return outer
+
+    def _meta_gradient_in_memory(self, *arguments: Any) -> tuple[dict[str, Tensor], Tensor]:
+        """The meta-gradient, with fewer graphs kept once memory has run out. The target's step is done and must not be repeated."""
+        while True:
+            try:
+                return self.meta_gradient(*arguments)
+            except RuntimeError as error:
+                if not (is_out_of_memory(error) and self.halve_chunks()):
+                    raise
 
     def meta_gradient(
         self, x: Tensor, targets: Tensor, resized: dict[str, Tensor], rows: dict[str, Tensor], rate: float

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, UInt8
+from timm.models import get_pretrained_cfg
 from torch import Tensor
 
 from hubtune.errors import ConfigurationError, HubTuneError
@@ -137,6 +138,17 @@ class Sources:
         return found
 
 
+def registered(name: str) -> Blueprint:
+    """An architecture of timm or of ``hubtune.nets`` with the input size and pixel statistics that it is registered with.
+
+    Raises:
+        UnknownNameError: no such architecture.
+    """
+    blueprint = Blueprint(architecture=name)
+    cfg = get_pretrained_cfg(name)
+    return blueprint if cfg is None else Blueprint(architecture=name, pretrained_cfg=cfg.to_dict(remove_source=True))
+
+
 def make_target(name: str, input_size: int | None, task: Task, seed: int) -> Single:
     """A network with random weights and a head for the task; the same weights that training from scratch starts with.
 
@@ -148,7 +160,7 @@ def make_target(name: str, input_size: int | None, task: Task, seed: int) -> Sin
         HubTuneError: no such architecture, or one that cannot take that input size.
     """
     try:
-        blueprint = Blueprint(architecture=name).resized(input_size)
+        blueprint = registered(name).resized(input_size)
         size = blueprint.measure()
     except HubTuneError:
         raise

@@ -9,13 +9,12 @@ from pydantic import Field
 
 from hubtune.errors import ConfigurationError, UnknownNameError
 from hubtune.hub import Backbone
-from hubtune.hub.timm_backbone import Blueprint
 from hubtune.tasks import Task
 from hubtune.training.method import Method, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.schedules import Schedule
 from hubtune.training.trained_method import Rate, TrainedMethod
-from hubtune.transfer.networks import Sources, make_target
+from hubtune.transfer.networks import Sources, make_target, registered
 
 PAPER_EPOCHS = 200
 LARGE_INPUT = 64
@@ -58,7 +57,7 @@ class TransferMethod(TrainedMethod):
     def mistakes(self) -> list[str]:
         found = super().mistakes()
         try:
-            Blueprint(architecture=self.target)
+            registered(self.target)
         except UnknownNameError as error:
             found.append(f"target = {self.target!r}: {str(error).split('; known')[0].split(' known:')[0]}")
         if self.batch_norm == "frozen":
@@ -78,7 +77,7 @@ class TransferMethod(TrainedMethod):
 
     def scheduled_batch_size(self, task: Task) -> int:
         if self.batch_size == "auto" and self.protocol == "paper":
-            side = self.target_input_size or Blueprint(architecture=self.target).input_size
+            side = self.target_input_size or registered(self.target).input_size
             return min(64 if side > LARGE_INPUT else 128, len(task.train))
         return super().scheduled_batch_size(task)
 

@@ -23,9 +23,7 @@ COMMAND = [sys.executable, "-m", "hubtune", "tune", "demo:shapes", "--budget", "
 
 def start(folder: Path) -> subprocess.Popen:
     environment = {**os.environ, "HUBTUNE_RUNS": str(folder / "runs"), "HUBTUNE_CACHE": str(folder / "cache")}
-    return subprocess.Popen(
-        COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+    return subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
 
 
 def extracting(folder: Path) -> bool:

@@ -80,7 +80,8 @@ def markdown(results: dict) -> str:
         low, high = row["interval"]
         lines.append(
             f"| {name} | {', '.join(row['picks'])} | {row['chosen']} "
-            f"| {100 * row['test_accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f}) | {100 * row['habit']:.1f} | {row['search_seconds']:.0f} | {row['repeat_seconds']:.1f} | {row['tune_seconds']:.0f} |"
+            f"| {100 * row['test_accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f}) | {100 * row['habit']:.1f} "
+            f"| {row['search_seconds']:.0f} | {row['repeat_seconds']:.2f} | {row['tune_seconds']:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -3,9 +3,9 @@
 Command:   python benchmarks/regret_embedded.py            (about an hour on two cores; an interrupted run goes on where it stopped)
 Writes:    benchmarks/results/regret_embedded.json and .md
 Source:    Renggli et al. (2021), Equations 1 and 2; their Figures 3 to 6 show the same quantities for 46 models and 19 tasks.
-Protocol:  a linear head on frozen features, then 100 steps of batch 32 by "fine-tune" with its other fields at their defaults, the better rate by validation accuracy. The
-           accuracy of a (model, task) cell is the median over seeds of the test accuracy; a strategy's picks are made from training and
-           validation images only; random is its exact expectation.
+Protocol:  "fine-tune" with 100 steps and its other fields at their defaults: a linear head on frozen features, then AdamW at two rates, the
+           better one by validation accuracy. The accuracy of a (model, task) cell is the median over seeds of the test accuracy; a
+           strategy's picks are made from training and validation images only; random is its exact expectation.
 Expected:  no model is the best on more than half of the tasks, and the best fixed model lies at least 2 points under the per-task
            best on average: otherwise there would be nothing to search for.
 """

@@ -59,8 +59,8 @@ class ModuleBackbone(Backbone):
     def spec(self) -> dict[str, Any]:
         if self._known_as is None:
             raise ModelError(
-                f"{self.card.name} is a network of your own ({self.card.architecture}); it cannot be built again from a description, so no "
-                "run with it can be saved. Register its function with timm (timm.models.register_model), put a JSON with "
+                f"{self.card.name} is a network of your own ({self.card.architecture}); it cannot be built again from a description, so "
+                "no run with it can be saved. Register its function with timm (timm.models.register_model), put a JSON with "
                 '"file" and "architecture" beside its weights, and open that folder as a hub'
             )
         return super().spec()

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
@@ -54,11 +55,9 @@ class Blueprint:
         structure = ("fixed_input_size", "first_conv", "classifier")
         cfg = {name: getattr(registered, name) for name in structure} if registered else {}
         cfg |= {name: value for name, value in self.pretrained_cfg.items() if name in _KEPT_CFG}
-        channels, height, width = cfg.setdefault("input_size", (3, 224, 224))
-        if channels != 3 or height != width:
-            raise ModelError(
-                f"{self.architecture} takes inputs of {(channels, height, width)}; only square images of 3 channels are supported"
-            )
+        size = cfg.setdefault("input_size", (3, 224, 224))
+        if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != 3 or size[1] != size[2]:
+            raise ModelError(f"{self.architecture} has the input_size {size!r}; only square images of 3 channels, (3, s, s), are supported")
         if "img_size" in self.model_args:
             object.__setattr__(self, "model_args", {name: value for name, value in self.model_args.items() if name != "img_size"})
             cfg["fixed_input_size"] = True
@@ -279,7 +278,9 @@ def resize(network: TimmNetwork, blueprint: Blueprint, input_size: int | None) -
 
 def _resample(network: TimmNetwork, blueprint: Blueprint, side: int, num_classes: int) -> TimmNetwork:
     if hasattr(network, "set_input_size"):
-        network.set_input_size(img_size=(side, side))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of torch, on the way in which timm indexes its tables
+            network.set_input_size(img_size=(side, side))
         return network
     # Where an architecture has a loader that resamples its weights, timm runs it on weights handed over in memory.
     return timm.create_model(

@@ -169,6 +169,10 @@ def _layout(architecture: str, built_for: int, input_size: int) -> tuple[int, tu
         if architecture.startswith("vit_"):
             blocks = [f"encoder.layers.{name}" for name, _ in network.get_submodule("encoder.layers").named_children()]
             candidates = [blocks[len(blocks) * quarter // 4 - 1] for quarter in (1, 2, 3, 4)]
+        if architecture.startswith("swin"):  # what follows its stages has the channels first
+            candidates = [name for name in candidates if name.startswith("features.")]
+        if architecture.startswith("swin"):  # what follows its stages has the channels first
+            candidates = [name for name in candidates if name.startswith("features.")]
         for name in candidates:
             network.get_submodule(name).register_forward_hook(functools.partial(keep, name))
         with torch.no_grad():
@@ -177,7 +181,6 @@ def _layout(architecture: str, built_for: int, input_size: int) -> tuple[int, tu
         return feature_dim, tuple(candidates)
     last: dict[int, str] = {}
     for name, shape in shapes.items():  # in the order in which the layers ran
-        side = shape[2]
-        if len(shape) == 4 and side > 1:
-            last[side] = name
+        if len(shape) == 4 and shape[2] > 1:
+            last[shape[2]] = name
     return feature_dim, tuple(last.values())

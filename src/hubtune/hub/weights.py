@@ -3,6 +3,8 @@
 import functools
 import hashlib
 import pickle
+import warnings
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +37,10 @@ def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path} is not a readable safetensors file ({error}); copy or download it again") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # That a file was written with another pickle protocol matters only where reading fails.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Unsupported" not in str(error):
             raise ModelError(f"{path} is not a file that torch.save wrote ({error}); copy or download it again") from error
@@ -53,7 +58,9 @@ def _tensors(content: Any, key: str | None, path: Path) -> dict[str, Tensor]:
     for candidate in wanted:
         found = content if candidate is None else content.get(candidate) if isinstance(content, Mapping) else None
         if isinstance(found, Mapping) and found and all(isinstance(value, Tensor) for value in found.values()):
-            return {str(name): value for name, value in found.items()}
+            tensors = OrderedDict((str(name), value) for name, value in found.items())
+            tensors._metadata = getattr(found, "_metadata", None)  # pyright: ignore[reportAttributeAccessIssue]  versions of the modules
+            return tensors
     held = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
     place = f"under {key!r}" if key else "at its top, under 'state_dict' or under 'model'"
     raise ModelError(
@@ -62,7 +69,10 @@ def _tensors(content: Any, key: str | None, path: Path) -> dict[str, Tensor]:
 
 
 def _as_float(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    for name, tensor in weights.items():
+        if tensor.is_floating_point():
+            weights[name] = tensor.float()
+    return weights
 
 
 def rename(weights: Mapping[str, T], prefixes: Mapping[str, str]) -> dict[str, T]:

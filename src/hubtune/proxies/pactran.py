@@ -106,7 +106,11 @@ def _conjugate_gradients(curve: Callable[[Tensor], Tensor], right: Tensor) -> Te
     square = length * length
     for _ in range(_INNER_STEPS):
         curved = curve(direction)
-        stride = square / float((direction * curved).sum())
+        curvature = float((direction * curved).sum())
+        # Where all probabilities are 0 or 1 to the last digit, the intercepts have none: the gradient itself must do.
+        if curvature <= 0.0:
+            return solution if bool(solution.any()) else right
+        stride = square / curvature
         solution, rest = solution + stride * direction, rest - stride * curved
         before, square = square, float(rest.square().sum())
         if square**0.5 < goal:

@@ -8,6 +8,7 @@ from hubtune.report.section import Section, cell_name, chart, differing, fill, i
 
 POINTS = 300  # of a curve: more than a screen can show makes the page large, not better
 FIRST, LAST = ("train_loss", "val_accuracy", "val_loss"), "learning_rate"
+LEFT_OUT = {"step", "progress", "val_balanced_accuracy", "val_macro_f1"}  # the last two look like the accuracy
 MOST_SERIES = 6
 MOST_OTHERS = 40
 
@@ -41,7 +42,7 @@ def curves(record: Record, folder: Path) -> Section | None:
 
 def _series(rows: list[dict[str, Any]]) -> list[str]:
     """What can be drawn: loss and accuracy first, then what the method itself watched, then the learning rate."""
-    found = {key for row in rows for key, value in row.items() if _number(value)} - {"step", "progress"}
+    found = {key for row in rows for key, value in row.items() if _number(value)} - LEFT_OUT
     return [key for key in [*FIRST, *sorted(found - {*FIRST, LAST}), LAST] if key in found][:MOST_SERIES]
 
 
@@ -55,7 +56,7 @@ def _view(key: str, history: list[dict[str, Any]], others: list[tuple[str, list[
     traces = [trace for trace in traces if trace["x"]]
     if not traces:
         return None
-    layout: dict[str, Any] = {"xaxis": {"title": {"text": "step"}}, "yaxis": {}, "showlegend": False, "hovermode": "closest"}
+    layout: dict[str, Any] = {"xaxis": {"title": {"text": "step"}}, "yaxis": {}, "hovermode": "closest"}
     if is_share(key):
         layout["yaxis"] = {"tickformat": ".0%"}
     return {"data": traces, "layout": layout}

@@ -68,10 +68,11 @@ def _baselines(record: Record) -> list[dict[str, Any]]:
 
 
 def _tiles(record: Record) -> list[tuple[str, float]]:
-    shown = [name for name in METRICS if name in record.metrics]
+    shown = [name for name in METRICS if name in record.metrics and name != "test_accuracy"]
     known = {*METRICS, "test_accuracy_low", "test_accuracy_high"}
-    hero = {"test_accuracy"}
-    return [(name, record.metrics[name]) for name in [*shown, *sorted(set(record.metrics) - known)] if name not in hero]
+    # Of what is known on validation alone, the main metric suffices.
+    others = sorted(name for name in record.metrics if name not in known and not name.startswith("val_"))
+    return [(name, record.metrics[name]) for name in [*shown, *others]]
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
@@ -86,7 +87,6 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("Hub", request.hub and request.hub + (f" where {request.where}" if request.where else "")),
         ("Search", search and search.strategy and f"{search.strategy}, budget {search.budget}" if search and search.budget else None),
         ("Method", (record.chosen and record.chosen.method) or request.method),
-        ("Configuration", ", ".join(f"{k} = {plain(v)}" for k, v in (record.chosen.config if record.chosen else request.config).items())),
         ("Input size", request.input_size and f"{request.input_size} pixels"),
         ("Source models" if record.chosen and len(record.chosen.models) > 1 else "Source model", _size(record)),
         ("Seed", None if request.seed is None else str(request.seed)),

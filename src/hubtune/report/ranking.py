@@ -25,7 +25,7 @@ def ranking(record: Record, folder: Path) -> Section | None:
     if search is None or not search.rows:
         return None
     order = {name: place for place, name in enumerate(search.picks)}
-    scored = sorted((row for row in search.rows if row.error is None), key=_place)
+    scored = sorted((row for row in search.rows if row.error is None), key=lambda row: row.place)
     failed = [row for row in search.rows if row.error is not None]
     views = [view for name in COSTS if (view := _view(name, scored, order))]
     proxies = sorted({name for row in scored for name in row.scores})
@@ -44,13 +44,6 @@ def ranking(record: Record, folder: Path) -> Section | None:
     return Section("ranking", "Ranking", body, charts=bool(views))
 
 
-def _place(row: Row) -> tuple[bool, float, str]:
-    """By rank, or by score where no ranks were kept."""
-    if row.rank is not None:
-        return (False, row.rank, row.name)
-    return (row.score is None, -(row.score or 0), row.name)
-
-
 def _view(name: str, rows: list[Row], picks: dict[str, int]) -> dict[str, Any] | None:
     """One chart: a point for each model whose score and cost are both known."""
     axis, written, cost = COSTS[name]
@@ -60,7 +53,7 @@ def _view(name: str, rows: list[Row], picks: dict[str, int]) -> dict[str, Any] |
         return None
     others = _trace("not picked", [(row, x) for row, x in points if row.name not in picks])
     others["marker"] = {"color": "var(--soft-mark)", "size": 9, "line": {"color": "var(--mark-edge)", "width": 1}}
-    picked = _trace("picked, in this order", [(row, x) for row, x in points if row.name in picks])
+    picked = _trace("picked", [(row, x) for row, x in points if row.name in picks])
     picked |= {
         "mode": "markers+text",
         "marker": {"color": "var(--accent)", "size": 20, "line": {"color": "var(--card)", "width": 1.5}},

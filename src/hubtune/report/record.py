@@ -73,6 +73,12 @@ class Row(Part):
     scores: dict[str, float] = {}
     card: Card = Card()
 
+    @property
+    def place(self) -> tuple[bool, bool, float, str]:
+        """What the table is sorted by: the rank, or the score where no ranks were kept; failures last."""
+        key = self.rank if self.rank is not None else -(self.score or 0)
+        return (self.error is not None, self.score is None and self.rank is None, key, self.name)
+
 
 class Search(Part):
     """A search over the hub."""

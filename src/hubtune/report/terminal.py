@@ -64,7 +64,7 @@ def _table(rows: list[Row], picks: set[str], limit: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, right in (("#", True), ("model", False), ("score", True), ("parameters", True), ("time", True), ("", False)):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
-    ordered = sorted(rows, key=lambda row: (row.error is not None, row.score is None, -(row.score or 0), row.name))
+    ordered = sorted(rows, key=lambda row: row.place)
     for place, row in enumerate(ordered[:limit], start=1):
         note = (
             Text(f"failed: {row.error}", style="red")

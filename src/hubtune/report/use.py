@@ -22,12 +22,13 @@ def use(record: Record, folder: Path) -> Section | None:
 
 
 def reproduce(record: Record, folder: Path) -> Section:
-    """The command, the identity of data and models, and the environment."""
+    """The command, the configuration, the identity of data and models, and the environment."""
     names = (record.chosen.models if record.chosen else []) or (record.search.picks if record.search else [])
     identities = [(name, record.card(name).provenance or record.card(name).source, record.card(name).sha256) for name in names]
     body = fill(
         "reproduce.html",
         command=record.request.command or _command(record),
+        config=[(key, plain(value)) for key, value in (record.chosen.config if record.chosen else record.request.config).items()],
         fingerprint=record.task.fingerprint,
         identities=[identity for identity in identities if identity[1] or identity[2]],
         environment=[(key.replace("_", " "), plain(value)) for key, value in record.environment.items()],

@@ -86,7 +86,9 @@ def choose_pairs(matching: Any, sources: Sequence[tuple[str, Sequence[Layer]]], 
             continue
         last_of_size = {(layers[m].height, layers[m].width): m for m in rows}
         chosen = rows[-1:] if matching == "single" else [m for m in rows if m in last_of_size.values()]
-        pairs += [(s, m, min(reversed(candidates), key=lambda n: _size_distance(layers[m], target[n]))) for m in chosen]
+        for m in chosen:
+            nearest = min(reversed(candidates), key=lambda n, layer=layers[m]: _size_distance(layer, target[n]))
+            pairs.append((s, m, nearest))
     return _ordered(pairs, sources, target)
 
 

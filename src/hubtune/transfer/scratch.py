@@ -2,10 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 
 from hubtune.hub import Backbone
 from hubtune.tasks import Task
@@ -23,7 +22,8 @@ class Scratch(TrainedMethod):
     name: ClassVar[str] = "scratch"
 
     learning_rates: Rates = "auto"
-    """First learning rates, each tried from the same random weights. "auto": 0.001 and 0.0001 with AdamW; the paper's are 0.1 and 0.01, of SGD."""
+    """First learning rates, each tried from the same random weights. "auto": 0.001 and 0.0001 with AdamW; the paper's are 0.1 and 0.01, of
+    SGD."""
 
     def variants(self, task: Task) -> list[Method]:
         return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]

@@ -12,7 +12,7 @@
   };
 
   const axis = (style, own) => ({
-    automargin: true, gridcolor: style.getPropertyValue("--line").trim(), linecolor: style.getPropertyValue("--mark-edge").trim(), zeroline: false,
+    gridcolor: style.getPropertyValue("--line").trim(), linecolor: style.getPropertyValue("--mark-edge").trim(), zeroline: false,
     ...own, title: { standoff: 10, ...(own || {}).title },
   });
 
@@ -23,8 +23,8 @@
     const step = (side - 60 - Math.min(longest, 22) * 5) / labels.length;
     const named = step >= NARROW;
     const size = Math.max(7.5, Math.min(12, step));
-    for (const name of ["xaxis", "yaxis"]) Object.assign(layout[name], { showticklabels: named, ticks: named ? "outside" : "", ticklen: 3, tickfont: { size } });
-    layout.xaxis.tickangle = labels.length > 4 ? -90 : 0;
+    for (const name of ["xaxis", "yaxis"]) Object.assign(layout[name], { automargin: true, showticklabels: named, ticks: named ? "outside" : "", ticklen: 3, tickfont: { size } });
+    layout.xaxis.tickangle = longest * size * 0.6 < step ? 0 : -90;
     layout.height = side;
     layout.margin = { l: 20, r: 4, t: 4, b: 20 };
     for (const trace of data) {
@@ -41,16 +41,17 @@
     const text = style.getPropertyValue("--text").trim();
     const layout = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", height: spec.height, autosize: true,
-      margin: { l: 40, r: 16, t: 12, b: 8 },
+      margin: { l: 40, r: 16, t: 12, b: 44 }, showlegend: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: style.getPropertyValue("--muted").trim() },
       // A finger on a chart scrolls the page.
       dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false,
-      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { color: text } },
       hoverlabel: { bgcolor: style.getPropertyValue("--card").trim(), bordercolor: style.getPropertyValue("--mark-edge").trim(), font: { color: text, size: 12 }, align: "left" },
       ...view.layout,
     };
     layout.xaxis = axis(style, layout.xaxis);
     layout.yaxis = axis(style, layout.yaxis);
+    layout.xaxis.tickangle = 0;
+    layout.yaxis.automargin = true;
     if (spec.square) squared(view.data, layout, plot.clientWidth, spec.height);
     plot.style.minHeight = "";
     return Plotly.react(plot, view.data, layout, { displaylogo: false, displayModeBar: false, typesetMath: false, responsive: false });

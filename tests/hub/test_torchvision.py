@@ -77,7 +77,10 @@ def test_layers_are_found_without_weights(architecture):
     feature_dim, layers = source._layout(architecture, side, side)
     expected = {"swin_t": 768, "vit_b_16": 768, "densenet121": 1024, "vgg11": 4096, "googlenet": 1024, "inception_v3": 2048}
     assert feature_dim == expected.get(architecture, feature_dim)
-    known = {"resnet18": ("relu", "layer1", "layer2", "layer3", "layer4"), "swin_t": ("features.1", "features.3", "features.5", "features.7")}
+    known = {
+        "resnet18": ("relu", "layer1", "layer2", "layer3", "layer4"),
+        "swin_t": ("features.1", "features.3", "features.5", "features.7"),
+    }
     assert layers == known.get(architecture, layers)
     assert 4 <= len(layers) <= 9
 

@@ -171,8 +171,6 @@ def _layout(architecture: str, built_for: int, input_size: int) -> tuple[int, tu
             candidates = [blocks[len(blocks) * quarter // 4 - 1] for quarter in (1, 2, 3, 4)]
         if architecture.startswith("swin"):  # what follows its stages has the channels first
             candidates = [name for name in candidates if name.startswith("features.")]
-        if architecture.startswith("swin"):  # what follows its stages has the channels first
-            candidates = [name for name in candidates if name.startswith("features.")]
         for name in candidates:
             network.get_submodule(name).register_forward_hook(functools.partial(keep, name))
         with torch.no_grad():

@@ -5,7 +5,7 @@ Command:   python benchmarks/pathway_embedded.py            (hours on two cores;
 Writes:    benchmarks/results/pathway_embedded.json and .md
 Source:    Shu et al. (2022), Tables 1 and 2 (methods), 4 (ablation), 5 (best single, top-k, oracle), Figure 3 (weights, k).
 Setting:   the hub is the five models that hybrid-linear search picks from training and validation images; k = 2; every method tries the
-           same two learning rates and keeps the better by validation; steps="auto" unless --steps says otherwise.
+           same learning rates and keeps the better by validation; steps="auto" unless --steps says otherwise.
 Expected:  hub-pathway above the best single model by validation and above random paths; ensemble costs m / k times as much for each
            image; the oracle, which knows the labels, above all of them.
 """

@@ -5,7 +5,8 @@ import hubtune as ht
 from hubtune.pathway.ensemble import EnsemblePredictor, vote
 from hubtune.training.predictor import Single
 
-BASE = {"steps": 6, "batch_size": 12, "learning_rates": [0.01]}
+SGD = {"optimizer": "sgd", "schedule": "step", "warmup": 0.0}
+BASE = {"steps": 6, "batch_size": 12, "learning_rates": [0.01], **SGD}
 
 
 def logits(*shape, seed=0):

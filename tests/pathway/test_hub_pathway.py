@@ -16,8 +16,9 @@ from hubtune.training.learner import Batch
 from hubtune.training.loop import Diverged, Plan, train
 from hubtune.workflow import method_named
 
-GENERATOR = {"generator_size": 8, "generator_width": 8, "generator_rate": 1}
-TINY = {"steps": 100, "batch_size": 32, "learning_rates": (0.05,), "head_first": False, **GENERATOR}
+SGD = {"optimizer": "sgd", "schedule": "step", "warmup": 0.0}
+GENERATOR = {"generator_size": 8, "generator_width": 8}
+TINY = {"steps": 100, "batch_size": 32, "learning_rates": (0.05,), "head_first": False, **GENERATOR, **SGD}
 
 
 def method(**options):
@@ -187,7 +188,7 @@ def test_batch_norm_can_be_frozen_and_estimated_anew(hub, task, setting):
     def statistics(learner):
         return {n: v.clone() for n, v in learner.predictor().members.named_buffers() if "running_mean" in n}
 
-    options = {"steps": 4, "batch_size": 12, "head_first": False, "generator_size": 16, "generator_width": 4}
+    options = {**SGD, "steps": 4, "batch_size": 12, "head_first": False, "generator_size": 16, "generator_width": 4}
     backbones = [hub.load(name) for name in ("resnet-a", "resnet-b")]
     frozen = ht.HubPathway(**options, batch_norm="frozen").learner(backbones, task, [], setting)
     before = statistics(frozen)
@@ -230,7 +231,7 @@ def test_configuration_goes_in_and_out_of_json(options):
 
 
 def test_the_whole_road(task, hub, tmp_path):
-    chosen = ht.HubPathway(steps=20, batch_size=12, learning_rates=(0.01,), generator_width=8)
+    chosen = ht.HubPathway(steps=20, batch_size=12, learning_rates=(0.001,), generator_width=8)
     run = ht.tune(task, hub, method=chosen, workers=1, out=tmp_path / "run")
     images = task.test.canvas(range(30), None).permute(0, 2, 3, 1).numpy()
     p, again = (ht.load(run.path).predict(images) for _ in range(2))

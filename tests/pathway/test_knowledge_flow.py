@@ -8,6 +8,8 @@ from hubtune.errors import ModelError
 from hubtune.pathway.knowledge_flow import Flow, channels_of, flowing
 from hubtune.training.learner import Batch
 
+SGD = {"optimizer": "sgd", "schedule": "step", "warmup": 0.0}
+
 
 def test_a_flow_mixes_own_and_teachers_maps_by_weights_that_sum_to_one():
     torch.manual_seed(0)
@@ -39,7 +41,7 @@ def test_an_independent_student_is_itself(hub, task):
 
 
 def test_training_makes_the_student_independent(task, hub, setting):
-    method = ht.KnowledgeFlow(steps=10, batch_size=12, learning_rates=(0.05,), dependency=5.0, student="resnet-a")
+    method = ht.KnowledgeFlow(**SGD, steps=10, batch_size=12, learning_rates=(0.05,), dependency=5.0, student="resnet-a")
     learner = method.learner([hub.load("resnet-a"), hub.load("vit")], task, [], setting)
     [flow] = [module for module in learner._trained.modules() if isinstance(module, Flow)]
     before = flow.dependency().item()
@@ -50,7 +52,7 @@ def test_training_makes_the_student_independent(task, hub, setting):
 
 
 def test_what_is_left_is_the_student(task, hub):
-    method = ht.KnowledgeFlow(steps=8, batch_size=12, learning_rates=(0.01,), student="resnet-a")
+    method = ht.KnowledgeFlow(**SGD, steps=8, batch_size=12, learning_rates=(0.01,), student="resnet-a")
     run = ht.tune(task, hub.subset(["resnet-a", "resnet-b"]), method=method, workers=1)
     assert run.metrics["test_accuracy"] > 0.5
     assert json.loads((run.path / "model" / "hubtune.json").read_text())["predictor"]["kind"] == "single"

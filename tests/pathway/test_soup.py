@@ -6,7 +6,7 @@ from hubtune.errors import ConfigurationError
 from hubtune.pathway.batch_norm import batch_norms, reestimate
 from hubtune.pathway.soup import average, check_one_start
 
-BASE = {"steps": 6, "batch_size": 12, "head_first": False}
+BASE = {"steps": 6, "batch_size": 12, "head_first": False, "optimizer": "sgd", "schedule": "step", "warmup": 0.0}
 
 
 def test_an_average_of_equal_networks_is_that_network(hub):

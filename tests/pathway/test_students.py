@@ -14,8 +14,9 @@ from hubtune.pathway.multi_teacher import feature_distance
 from hubtune.pathway.students import Teachers, best_by_probe
 from hubtune.training.learner import Batch
 
-BASE = {"steps": 6, "batch_size": 12, "learning_rates": [0.01]}
-QUICK = {"steps": 8, "batch_size": 12, "learning_rates": (0.01,)}
+SGD = {"optimizer": "sgd", "schedule": "step", "warmup": 0.0}
+BASE = {"steps": 6, "batch_size": 12, "learning_rates": [0.01], **SGD}
+QUICK = {"steps": 8, "batch_size": 12, "learning_rates": (0.01,), **SGD}
 
 
 def test_distillation_alone_is_least_where_both_agree():

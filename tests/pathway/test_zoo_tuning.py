@@ -66,7 +66,9 @@ def test_a_mixed_network_is_rebuilt_from_its_spec(task, hub):
 def test_the_zoo_learns_the_task(task, hub, name):
     from hubtune.workflow import method_named
 
-    method = method_named(name, {"steps": 15, "batch_size": 12, "learning_rates": (0.01,)})
+    method = method_named(
+        name, {"steps": 15, "batch_size": 12, "learning_rates": (0.01,), "optimizer": "sgd", "schedule": "step", "warmup": 0.0}
+    )
     run = ht.tune(task, hub.subset(["resnet-a", "resnet-b"]), method=method, workers=1)
     assert run.metrics["test_accuracy"] > 0.5
     images = task.test.canvas(range(30), None).permute(0, 2, 3, 1).numpy()

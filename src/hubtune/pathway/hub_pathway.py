@@ -34,9 +34,9 @@ class HubPathway(TrainedMethod):
 
     Source: Shu et al. (2022), Hub-Pathway: transfer learning from a hub of pre-trained models, Equations 1 to 6.
     Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
-    features, several learning rates are tried, and the generator is as small as the hub's models make it worthwhile and learns ten times
-    as fast as they do. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from
-    N(0, 0.01), a generator of full size and width. The paper gives no value of lambda.
+    features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics as in fine-tune, and
+    the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of
+    batch 48, x 0.1 at 6,000 and 12,000, heads from N(0, 0.01), a generator of full size and width. The paper gives no value of lambda.
     """
 
     name: ClassVar[str] = "hub-pathway"
@@ -50,7 +50,7 @@ class HubPathway(TrainedMethod):
     learning_rates: Rates = "auto"
     """First learning rates of the models, the best by validation is kept; auto as in fine-tune, by the paper's protocol 0.01."""
     generator_rate: Literal["auto"] | Rate = "auto"
-    """The generator's learning rate over that of the models; auto: 10, since it starts at random; by the paper's protocol 1."""
+    """The generator's first learning rate; auto: 0.001 with AdamW, since it starts at random, and that of the models with SGD."""
     explore: Weight | Annotated[tuple[Weight, ...], Field(min_length=1)] = 0.1
     """lambda, the weight of L_explore; of several values the best by validation is kept; 0 leaves it out."""
     exploit: bool = True
@@ -65,6 +65,8 @@ class HubPathway(TrainedMethod):
     """Side in pixels of the image that the generator sees; auto: half of the largest model's, at least 32; by the paper's protocol all."""
     generator_width: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Channels of the generator's first stage; auto: up to 64, such that it costs at most 15 % of the hub's mean model, at least 16."""
+    batch_norm: Literal["auto", "train", "frozen"] = "auto"
+    """Whether the models' BatchNorm uses the batch's statistics in training, or the pre-trained ones; auto as in fine-tune."""
     reestimate_batch_norm: bool = False
     """Whether BatchNorm statistics are estimated anew after training, each model's from the training images routed to it."""
     skip_broken: bool = False
@@ -73,7 +75,17 @@ class HubPathway(TrainedMethod):
     def variants(self, task: Task) -> list[Method]:
         rates = self.tried_rates(self.learning_rates)
         weights = self.explore if isinstance(self.explore, tuple) else (self.explore,)
-        return [dataclasses.replace(self, learning_rates=(rate,), explore=weight) for rate in rates for weight in weights]
+        norms = {rate: self._batch_norm(rate, rates) for rate in rates}
+        return [
+            dataclasses.replace(self, learning_rates=(rate,), explore=weight, batch_norm=norms[rate])
+            for rate in rates
+            for weight in weights
+        ]
+
+    def _batch_norm(self, rate: float, rates: tuple[float, ...]) -> Literal["train", "frozen"]:
+        if self.batch_norm != "auto":
+            return self.batch_norm
+        return "frozen" if self.protocol == "auto" and rate < max(rates) else "train"
 
     def tried_rates(self, rates: Rates) -> tuple[float, ...]:
         return (0.01,) if rates == "auto" and self.protocol == "paper" else super().tried_rates(rates)
@@ -99,9 +111,9 @@ class HubPathway(TrainedMethod):
             task,
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.tried_rates(variant.learning_rates)[0]),
-            generator_rate=(1.0 if self.protocol == "paper" else 10.0) if self.generator_rate == "auto" else self.generator_rate,
+            generator_rate=None if self.generator_rate == "auto" else self.generator_rate,
             loss=Loss(explore=variant.explore, exploit=self.exploit, label_smoothing=self.label_smoothing),
-            frozen_batch_norm=self.batch_norm == "frozen",
+            frozen_batch_norm=variant.batch_norm == "frozen",
             reestimate_batch_norm=self.reestimate_batch_norm,
             setting=setting,
         )

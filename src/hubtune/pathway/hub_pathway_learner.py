@@ -19,6 +19,8 @@ from hubtune.training.method import Setting
 from hubtune.training.schedules import learning_rate_factor
 from hubtune.training.supervised import Optimization, make_optimizer
 
+GENERATOR_RATE = 1e-3
+"""Of AdamW, for a small network that starts at random."""
 COLLAPSE = 0.95
 """Share of the weight from which on one model is said to have taken over."""
 
@@ -55,14 +57,14 @@ class HubPathwayLearner(Learner):
         optimization: Optimization,
         loss: Loss,
         setting: Setting,
-        generator_rate: float = 1.0,
+        generator_rate: float | None = None,
         frozen_batch_norm: bool = False,
         reestimate_batch_norm: bool = False,
     ):
         """
         Args:
             predictor: trained in place.
-            generator_rate: the generator's learning rate over that of models and aggregator.
+            generator_rate: the generator's first learning rate; None: 0.001 with AdamW, that of models and aggregator with SGD.
             frozen_batch_norm: the models keep their pre-trained statistics; the generator's are its own in any case.
             reestimate_batch_norm: estimate all statistics anew after the last step.
         """
@@ -75,8 +77,10 @@ class HubPathwayLearner(Learner):
         self._frozen = frozen_batch_norm
         self._reestimate = reestimate_batch_norm
         self._hub: RoutedHub = predictor.to(self._runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if generator_rate is None:
+            generator_rate = GENERATOR_RATE if optimization.optimizer == "adamw" else optimization.learning_rate
         rest = [*self._hub.members.parameters(), *self._hub.aggregator.parameters()]
-        groups = [{"params": rest}, {"params": list(self._hub.generator.parameters()), "lr": generator_rate * optimization.learning_rate}]
+        groups = [{"params": rest}, {"params": list(self._hub.generator.parameters()), "lr": generator_rate}]
         self._optimizer = make_optimizer(self._hub, optimization, [group for group in groups if group["params"]])
         self._first_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._names = [str(member.backbone.card.name) for member in self._hub.members]  # pyright: ignore[reportAttributeAccessIssue]

@@ -19,7 +19,7 @@ from hubtune.training.predictor import Single
 from hubtune.training.saving import load_single
 from hubtune.training.trained_method import Rate
 
-RATES = (0.01, 0.005, 0.002, 0.001)
+RATES = (1e-3, 5e-4, 2e-4, 1e-4)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,9 +75,12 @@ def check_that_it_draws_and_fits(page, charts: int):
         assert plot.locator(".trace, .hm image").count() > 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     assert page.locator("svg a, svg script, .plot img").count() == 0
-    page.set_viewport_size({"width": 400, "height": 900})
-    page.wait_for_function("[...document.querySelectorAll('.plot svg.main-svg')].every((svg) => svg.clientWidth <= 400)")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    for width in (760, 420, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(
+            "(w) => [...document.querySelectorAll('.plot svg.main-svg')].every((svg) => svg.clientWidth <= w)", arg=width
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("name", ["many", "empty"])

@@ -44,6 +44,14 @@ def test_summary_of_nothing_is_empty():
     assert shown(report.summary({"format": 1})).strip() == ""
 
 
+def test_tables_keep_the_order_of_the_ranks(make_record):
+    rows = make_record(models=3)["search"]["rows"]
+    for row, rank in zip(rows, (2, 1, 3), strict=True):
+        row["rank"] = rank
+    names = [line.split()[1] for line in shown(report.search_table(rows)).splitlines()[1:]]
+    assert names == [rows[1]["name"], rows[0]["name"], rows[2]["name"]]
+
+
 def test_search_table_puts_failures_last_with_their_reason(make_record):
     rows = make_record(models=5)["search"]["rows"]
     text = shown(report.search_table(rows), width=140)

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
@@ -41,6 +43,13 @@ def test_equal_votes_go_to_the_nearest():
     train, val = torch.tensor([[3.0], [1.0], [2.0], [4.0]]), torch.tensor([[0.0]])
     labels = torch.tensor([0, 1, 0, 1])
     assert knn_accuracy(train, labels, val, torch.tensor([1]), k=4) == 1.0
+
+
+@pytest.mark.parametrize("values", [1, 100, 1000])
+def test_memory_held_at_once_changes_nothing(case, values, monkeypatch):
+    expected = knn_accuracy(*case, k=3)
+    monkeypatch.setattr(sys.modules["hubtune.proxies.knn"], "_CHUNK", values)
+    assert knn_accuracy(*case, k=3) == expected
 
 
 def test_differences_far_below_the_size_of_the_features_decide():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hubtune.errors import DataError
-from hubtune.proxies import Features
+from hubtune.proxies import Features, msc, parc
 from hubtune.proxies.prepared import as_classes, as_features
 
 
@@ -122,3 +122,11 @@ def test_classes_are_renumbered():
 def test_bad_labels_are_refused(labels, message):
     with pytest.raises(DataError, match=message):
         as_classes(labels, 3)
+
+
+@pytest.mark.parametrize("proxy", [msc, parc])
+def test_pairs_that_would_fill_the_memory_are_refused(proxy):
+    rows = torch.zeros(10_001, 1)
+    rows[0] = 1.0
+    with pytest.raises(DataError, match="all pairs of 10001 images do not fit into memory"):
+        proxy(rows, torch.arange(10_001) % 2)

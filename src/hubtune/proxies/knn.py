@@ -7,7 +7,7 @@ from torch import Tensor
 from hubtune.errors import ConfigurationError
 from hubtune.proxies.prepared import Features, as_classes, as_features, check_validation
 
-# float64 values held at once while candidates are compared exactly: 64 MiB.
+# float64 values of distances, or of candidates compared exactly, held at once: 64 MiB.
 _CHUNK = 8 * 2**20
 
 
@@ -58,14 +58,17 @@ def knn_accuracy(
 
 def _neighbours(prepared: Features, val: Float[Tensor, "V D"], k: int) -> Int[Tensor, "V k"]:
     """The k nearest training images of each row, the nearest first."""
-    train, unit = prepared.rows.double(), (val - prepared.mean) / prepared.scale
-    sizes = unit.square().sum(1)[:, None] + prepared.unit.square().sum(1)
-    rough = sizes - 2 * unit @ prepared.unit.T
-    reach = rough.kthvalue(k, dim=1, keepdim=True).values + 1e-12 * sizes.amax(1, keepdim=True)
-    wide = int((rough <= reach).sum(1).max())
-    candidates = rough.topk(wide, largest=False).indices.sort(1).values
+    train, lengths = prepared.rows.double(), prepared.unit.square().sum(1)
     chosen = []
-    for rows, columns in zip(val.split(step := max(1, _CHUNK // (wide * train.shape[1]))), candidates.split(step), strict=True):
-        exact = (rows[:, None] - train[columns]).square().sum(2)
-        chosen.append(columns.gather(1, exact.sort(dim=1, stable=True).indices[:, :k]))
+    for rows in val.split(max(1, _CHUNK // len(train))):
+        unit = (rows - prepared.mean) / prepared.scale
+        sizes = unit.square().sum(1)[:, None] + lengths
+        rough = sizes - 2 * unit @ prepared.unit.T
+        reach = rough.kthvalue(k, dim=1, keepdim=True).values + 1e-12 * sizes.amax(1, keepdim=True)
+        wide = int((rough <= reach).sum(1).max())
+        candidates = rough.topk(wide, largest=False).indices.sort(1).values
+        step = max(1, _CHUNK // (wide * train.shape[1]))
+        for part, columns in zip(rows.split(step), candidates.split(step), strict=True):
+            exact = (part[:, None] - train[columns]).square().sum(2)
+            chosen.append(columns.gather(1, exact.sort(dim=1, stable=True).indices[:, :k]))
     return torch.cat(chosen)

@@ -35,7 +35,7 @@ def linear_accuracy(
     Differs from the paper: none in what is computed; it leaves momentum, initialisation and sampling open (see linear_fit). The rate is
     chosen by the median, once for all runs.
     Needs: features and labels, and validation images.
-    Cost: 3.7 s of CPU for 10 classes and 26 s for 100 at N = 800, D = 1280, whatever D above N; see benchmarks/linear_proxy_speed.py.
+    Cost: 4 s of CPU for 10 classes and 27 s for 100 at N = 800, whatever D above N / 2; see benchmarks/linear_proxy_speed.py.
     Number: an accuracy, 0 to 1, on the validation images.
 
     Args:

@@ -49,23 +49,26 @@ def loo_ridge_accuracy(
     prepared = as_features(features)
     classes = as_classes(labels, len(prepared))
     spectrum = prepared.spectrum()
-    basis, device = spectrum.basis, spectrum.basis.device
-    values = spectrum.values.double()
-    if penalties is None:
-        tried = torch.tensor(_RELATIVE_PENALTIES, dtype=torch.float64, device=device) * prepared.gram(basis.dtype).diagonal().sum()
-        tried = tried / len(prepared)
-    else:
-        tried = torch.tensor(list(penalties), dtype=torch.float64, device=device) / prepared.scale**2
-    index = classes.index.to(device)
-    centred = (classes.one_hot().to(device) - (classes.counts / len(prepared)).to(device)).to(basis.dtype)
+    basis, values = spectrum.basis, spectrum.values
+    index = classes.index.to(basis.device)
+    centred = (classes.one_hot() - classes.counts / len(prepared)).to(basis)
     coefficients = basis.T @ centred
-    # What a direction leaves of the labels, p / (λ + p), rather than what it takes: the difference from 1 would round away.
-    left = (tried[:, None] / (tried[:, None] + values)).to(basis.dtype)
-    beyond = centred - basis @ coefficients
     squares = basis.square()
-    room = (1.0 - 1.0 / len(prepared) - squares.sum(1)).clamp(min=0.0)[:, None] + squares @ left.T
-    errors = basis @ (coefficients[:, None, :] * left.T[:, :, None]).flatten(1)
-    errors = errors.view(len(prepared), len(tried), len(classes)).add_(beyond[:, None, :])
-    answers = errors.div_(room.clamp(min=torch.finfo(room.dtype).tiny)[:, :, None]).neg_()
-    answers.scatter_add_(2, index[:, None, None].expand(-1, len(tried), 1), answers.new_ones(len(prepared), len(tried), 1))
-    return float((answers.argmax(2) == index[:, None]).double().mean(0).max())
+    # What no direction reaches; nothing of either where N <= D.
+    errors_beyond = centred - basis @ coefficients
+    room_beyond = (1.0 - 1.0 / len(prepared) - squares.sum(1)).clamp(min=0.0)
+    if penalties is None:
+        spread = float(prepared.gram(basis.dtype).diagonal().sum()) / len(prepared)
+        tried = [penalty * spread for penalty in _RELATIVE_PENALTIES]
+    else:
+        tried = [penalty / prepared.scale**2 for penalty in penalties]
+    best = 0.0
+    for penalty in tried:
+        # What a direction leaves of the labels, p / (λ + p), rather than what it takes: the difference from 1 would round away.
+        left = penalty / (penalty + values)
+        errors = torch.addmm(errors_beyond, basis, coefficients * left[:, None])
+        room = (room_beyond + squares @ left).clamp(min=torch.finfo(basis.dtype).tiny)
+        answers = errors.div_(-room[:, None])
+        answers[torch.arange(len(prepared), device=basis.device), index] += 1.0
+        best = max(best, float((answers.argmax(1) == index).double().mean()))
+    return best

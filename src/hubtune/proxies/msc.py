@@ -30,7 +30,7 @@ def msc(features: Float[Tensor, "N D"] | Features, labels: Int[Tensor, " N"]) ->
         The mean silhouette coefficient.
 
     Raises:
-        DataError: bad features or labels, or one class.
+        DataError: bad features or labels, one class, or more than 10,000 images.
     """
     prepared = as_features(features)
     classes = as_classes(labels, len(prepared))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hubtune.proxies.prepared import Features, as_classes, as_features
+from hubtune.proxies.prepared import Features, as_classes, as_features, check_pairs
 
 
 def parc(features: Float[Tensor, "N D"] | Features, labels: Int[Tensor, " N"]) -> float:
@@ -30,9 +30,10 @@ def parc(features: Float[Tensor, "N D"] | Features, labels: Int[Tensor, " N"]) -
         The rank correlation.
 
     Raises:
-        DataError: bad features or labels, or one class.
+        DataError: bad features or labels, one class, or more than 10,000 images.
     """
     prepared = as_features(features)
+    check_pairs(len(prepared))
     classes = as_classes(labels, len(prepared))
     spread = prepared.unit.square().mean(0).sqrt()
     rows = torch.where(spread > 0, prepared.unit / spread, 0.0)

@@ -14,6 +14,7 @@ from torch import Tensor
 from hubtune.errors import DataError
 
 _THREADS = threading.Lock()
+_MOST_PAIRED = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,12 @@ class Features:
 
     @cached_property
     def squared_distances(self) -> Float[Tensor, "N N"]:
-        """|z_i - z_j|², float64; what rounding leaves of equal rows is exactly zero."""
+        """|z_i - z_j|², float64; what rounding leaves of equal rows is exactly zero.
+
+        Raises:
+            DataError: more images than check_pairs allows.
+        """
+        check_pairs(len(self))
         gram = self.gram() if self.dual else _inner_products(self.unit)
         norms = gram.diagonal()[:, None] + gram.diagonal()
         distances = norms - 2 * gram
@@ -228,6 +234,19 @@ def as_classes(labels: Tensor, count: int) -> Classes:
     if len(present) < 2:
         raise DataError(f"labels: all {count} images are of class {int(present[0])}; at least 2 classes are needed to compare models")
     return Classes(index, counts.double())
+
+
+def check_pairs(count: int) -> None:
+    """Refuses N x N distances that would fill the memory.
+
+    Raises:
+        DataError: more than 10,000 images, whose distances take 0.8 GB a copy.
+    """
+    if count > _MOST_PAIRED:
+        raise DataError(
+            f"features: all pairs of {count} images do not fit into memory, at most {_MOST_PAIRED} images expected; "
+            "take fewer (task.take(train=2000)) or another proxy"
+        )
 
 
 def check_validation(

@@ -72,7 +72,7 @@ def plain(value: Any) -> Any:
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write ``folder/record.json``, whole or not at all."""
     temporary = folder / ".record.json"
-    temporary.write_text(json.dumps({"format": FORMAT, **plain(record)}, indent=1, ensure_ascii=False))
+    temporary.write_text(json.dumps({"format": FORMAT, **plain(record)}, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(temporary, folder / "record.json")
 
 
@@ -84,7 +84,7 @@ def read_record(folder: Path | str) -> dict[str, Any]:
     """
     path = Path(folder) / "record.json"
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"{folder} is not a run: it holds no record.json; give the folder that 'hubtune tune' printed") from error
     except (OSError, ValueError) as error:

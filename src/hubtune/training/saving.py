@@ -37,7 +37,10 @@ def save_predictor(predictor: Predictor, folder: Path, task: Task, canvas_size: 
     else:
         weights = {name: value.detach().clone().contiguous() for name, value in predictor.state_dict().items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(description, indent=1, ensure_ascii=False))
+    (folder / CONFIG).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+    # Weights are written for their owner alone; a deployed model is for whoever may read its folder.
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         RunError: the folder holds no model of HubTune's.
     """
     try:
-        return json.loads((folder / CONFIG).read_text())
+        return json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} holds no model that HubTune can load ({error}); give the folder of a finished run") from error
 

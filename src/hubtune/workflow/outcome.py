@@ -48,7 +48,7 @@ def write_run(folder: Path, record: dict[str, Any], results: Sequence[Result], b
             "seconds": time.monotonic() - started,
         }
         write_record(target, record)
-        (target / "model" / "README.md").write_text(report.model_card(record))
+        (target / "model" / "README.md").write_text(report.model_card(record), encoding="utf-8")
         report.write(target, folder.absolute())
 
 

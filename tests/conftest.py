@@ -8,8 +8,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 import hubtune
+
+settings.register_profile("tests", deadline=None)  # nothing in the tests is timed
+settings.load_profile("tests")
 
 torch.set_num_threads(1)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from hubtune.errors import ConfigurationError, HubTuneError, SearchError, unknown_name
+from hubtune.errors import ConfigurationError, HubTuneError, SearchError
 from hubtune.features import extract
 from hubtune.hub import Hub, ModelCard
-from hubtune.proxies import PROXIES, ProxyInputs, evaluate
+from hubtune.proxies import ProxyInputs, evaluate, find_proxy
 from hubtune.runs import Event, Listener, cache_folder, silent
 from hubtune.selection.strategies import IMAGENET, Strategy, strategy_named
 from hubtune.tasks import Task
@@ -87,8 +87,7 @@ def search(
     started = time.monotonic()
     chosen = strategy_named(strategy) if isinstance(strategy, str) else strategy
     for name in proxies:
-        if name not in PROXIES:
-            raise unknown_name("proxy", name, PROXIES)
+        find_proxy(name)
     if not 1 <= budget <= len(hub):
         raise ConfigurationError(f"budget {budget} cannot be met: the hub has {len(hub)} models; expected 1 to {len(hub)}")
     wanted = tuple(dict.fromkeys((*chosen.proxies, *proxies)))
@@ -176,7 +175,7 @@ def _score(hub, card, task, proxies, input_size, seed, device, scored: _Scored, 
         return
     backbone = hub.load(card.name, input_size=size)
     train = extract(backbone, task.train, canvas_size, device, on_progress=advance)
-    needs_val = any("validation" in PROXIES[name].needs for name in proxies)
+    needs_val = any("validation" in find_proxy(name).needs for name in proxies)
     val = extract(backbone, task.val, canvas_size, device, on_progress=advance) if needs_val else None
     scored.forward_passes = train.computed + (val.computed if val else 0)
     inputs = ProxyInputs(
@@ -209,7 +208,7 @@ class _ScoreMemory:
     def read(self) -> dict[str, float]:
         try:
             content = json.loads(self._path.read_text())
-            return {name: float(value) for name, value in content.items() if name in PROXIES}
+            return {name: float(value) for name, value in content.items()}
         except (OSError, ValueError, AttributeError):
             return {}
 

@@ -9,6 +9,7 @@ from hubtune.errors import ModelError, UnknownNameError
 from hubtune.hub import Hub, download
 from hubtune.hub import timm as timm_source
 from hubtune.hub.timm import pretraining_facts
+from hubtune.hub.timm_backbone import Blueprint
 from hubtune.hub.timm_sizes import size_of, write_table
 
 NAME = "test_resnet.r160_in1k"
@@ -25,15 +26,24 @@ def cached(tmp_path, monkeypatch):
 
 
 def test_cards_come_from_tables_without_building(monkeypatch):
-    monkeypatch.setattr(timm, "create_model", lambda *args, **kwargs: pytest.fail("built a network"))
+    def refuse(blueprint):
+        raise ModelError("not to be built")
+
+    monkeypatch.setattr(Blueprint, "measure", refuse)
     hub = Hub.open("timm")
-    assert len(hub) > 1000
+    assert len(hub) > 1700
+    assert len(hub.notes) == 1
     small = hub.where("params < 5e6 and upstream_dataset = 'ImageNet-1k' and input_size <= 224")
     assert 50 < len(small) < len(hub)
     card = hub["resnet50.a1_in1k"]
     assert (card.params, card.feature_dim, card.num_classes, card.input_size) == (25_557_032, 2048, 1000, 224)
     assert card.flops == pytest.approx(2 * 4.11e9, rel=0.02)
     assert (card.license, card.pretraining, card.paradigm) == ("apache-2.0", "ImageNet-1k", "supervised classification")
+
+
+def test_a_projection_is_no_classifier():
+    card = Hub.open("timm:resnet50_clip.openai")["resnet50_clip.openai"]
+    assert (card.num_classes, card.paradigm, card.upstream_dataset) == (0, "image-text contrastive", None)
 
 
 def test_a_pattern_chooses():
@@ -88,7 +98,10 @@ def test_offline_a_missing_model_says_what_to_do(monkeypatch):
         ("augreg_in21k_ft_in1k", 1000, "ImageNet-21k, then ImageNet-1k", "supervised classification", 14_197_122),
         ("ns_jft_in1k", 1000, "JFT-300M, then ImageNet-1k", "supervised classification", 300_000_000),
         ("lvd142m", 0, "LVD-142M", "self-supervised", 142_000_000),
-        ("mae", 0, "unknown", "self-supervised", None),
+        ("mae", 0, "ImageNet-1k", "self-supervised", 1_281_167),
+        ("orig_in21k", 0, "ImageNet-21k", "supervised classification", 14_197_122),
+        ("sa1b", 0, "SA-1B", "promptable segmentation", 11_000_000),
+        ("c_radio", 0, "unknown", "unknown", None),
         ("laion2b", 512, "LAION-2B", "image-text contrastive", 2_000_000_000),
         ("openai_ft_in12k_in1k", 1000, "WIT-400M, then ImageNet-12k, then ImageNet-1k", None, 400_000_000),
         ("sbb_in12k", 11821, "ImageNet-12k", "supervised classification", 12_000_000),

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import queue
 import socket
 import threading
 import urllib.parse
@@ -112,14 +113,17 @@ def require_online(url: str, wanted: str) -> None:
 @functools.cache
 def _answers(host: str, port: int) -> bool:
     """In a thread, as a silent name server would hold us up for many seconds."""
-    reached = threading.Event()
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def probe() -> None:
         try:
             socket.create_connection((host, port), timeout=_PATIENCE).close()
-            reached.set()
+            answers.put(True)
         except OSError:
-            pass
+            answers.put(False)
 
     threading.Thread(target=probe, daemon=True).start()
-    return reached.wait(_PATIENCE)
+    try:
+        return answers.get(timeout=_PATIENCE)
+    except queue.Empty:
+        return False

@@ -3,15 +3,13 @@
 import functools
 import json
 
-import timm
-
 from hubtune.errors import ModelError
 from hubtune.hub.backbone import Backbone
 from hubtune.hub.card import ModelCard
 from hubtune.hub.download import file_from_huggingface
 from hubtune.hub.hub import Entry, Hub
 from hubtune.hub.local import WEIGHT_FILES, blueprint_from, facts_from
-from hubtune.hub.timm_backbone import Blueprint, TimmBackbone
+from hubtune.hub.timm_backbone import Blueprint, TimmBackbone, load_by_timm
 from hubtune.hub.weights import read_weights, sha256
 
 
@@ -54,14 +52,5 @@ def _load(repository: str, blueprint: Blueprint, num_classes: int, card: ModelCa
     path = file_from_huggingface(repository, WEIGHT_FILES, card.source)
     if card.sha256 not in (None, sha256(path)):
         raise ModelError(f"the weights of {card.source} have changed since its card was written; open the hub again")
-    weights = read_weights(path)
-    # timm's loader brings older names of weights up to date.
-    network = timm.create_model(
-        blueprint.architecture,
-        pretrained=True,
-        pretrained_cfg={**blueprint.pretrained_cfg, "num_classes": num_classes},
-        pretrained_cfg_overlay={"state_dict": weights},
-        num_classes=num_classes,
-        **blueprint.model_args,
-    )
-    return TimmBackbone.from_network(network.eval(), blueprint, card, input_size)
+    network = load_by_timm(blueprint, read_weights(path), num_classes)
+    return TimmBackbone.from_network(network, blueprint, card, input_size)

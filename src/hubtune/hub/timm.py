@@ -36,23 +36,25 @@ _DATA = {
     "dfndr2b": ("DFNDR-2B", 2_000_000_000),
     "dfn2b": ("DFN-2B", 2_000_000_000),
     "dfn5b": ("DFN-5B", 5_000_000_000),
-    "metaclip": ("MetaCLIP", None),
-    "metaclip2": ("MetaCLIP 2", None),
+    "400m": ("MetaCLIP-400M", 400_000_000),
+    "2pt5b": ("MetaCLIP-2.5B", 2_500_000_000),
     "webli": ("WebLI", 10_000_000_000),
     "merged2b": ("Merged-2B", 2_000_000_000),
     "lvd142m": ("LVD-142M", 142_000_000),
     "lvd1689m": ("LVD-1689M", 1_689_000_000),
     "sat493m": ("SAT-493M", 493_000_000),
     "sa1b": ("SA-1B", 11_000_000),
+    "bamboo": ("Bamboo", 69_000_000),
     "seer": ("Instagram", 1_000_000_000),
     "swag": ("Instagram", 3_600_000_000),
 }
 _IMAGE_TEXT = {"clip", "openai", "metaclip", "metaclip2", "mclip", "mclip2", "tinyclip", "webli", "yfcc15m", "cc12m"}
-_IMAGE_TEXT |= {"laion400m", "laion2b", "laiona", "datacompxl", "datacomp1b", "dfn2b", "dfn5b"}
-_SELF_SUPERVISED = {"dino", "dinov3", "mae", "fcmae", "ijepa", "mim", "ssl", "seer", "lvd142m", "lvd1689m", "sat493m", "pt"}
+_IMAGE_TEXT |= {"laion400m", "laion2b", "laiona", "datacompxl", "datacomp1b", "dfn2b", "dfn5b", "merged2b"}
+_ON_IMAGENET = {"dino", "mae", "fcmae"}  # where the tag names no data
+_SELF_SUPERVISED = {*_ON_IMAGENET, "dinov3", "ijepa", "mim", "ssl", "seer", "lvd142m", "lvd1689m", "sat493m", "pt"}
 # Classes of the upstream head to what they are the classes of.
 _UPSTREAM = {1000: "ImageNet-1k", 11821: "ImageNet-12k", 11221: "ImageNet-21k", 19168: "ImageNet-21k"}
-_UPSTREAM |= dict.fromkeys((21841, 21842, 21843), "ImageNet-21k")
+_UPSTREAM |= {**dict.fromkeys((21841, 21842, 21843), "ImageNet-21k"), 115217: "Bamboo"}
 
 
 def open_timm(pattern: str = "") -> Hub:
@@ -69,15 +71,16 @@ def open_timm(pattern: str = "") -> Hub:
     names = timm.list_pretrained(pattern) if pattern else timm.list_pretrained()
     if not names:
         raise unknown_name("pre-trained timm model or pattern", pattern, timm.list_pretrained())
-    entries, notes = [], []
+    entries, failures = [], {}
     for name in names:
         try:
             entries.append(Entry(_card(name), _load))
         except Exception as error:
-            notes.append(f"timm:{name}: {error if isinstance(error, HubTuneError) else f'{type(error).__name__}: {error}'}")
+            failures[name] = error if isinstance(error, HubTuneError) else f"{type(error).__name__}: {error}"
     if not entries:
-        raise ModelError(f"no model of timm:{pattern} can be used:\n  " + "\n  ".join(notes))
-    return Hub(entries, notes)
+        raise ModelError(f"no model of timm:{pattern} can be used: " + "; ".join(f"{name}: {cause}" for name, cause in failures.items()))
+    left_out = f"{len(failures)} of {len(names)} networks of timm are left out, as they embed no square images: {', '.join(failures)}"
+    return Hub(entries, [left_out] if failures else [])
 
 
 def _cfg(name: str) -> PretrainedCfg:
@@ -96,7 +99,8 @@ def _card(name: str) -> ModelCard:
     if channels != 3 or height != width:
         raise ModelError(f"it takes inputs of {(channels, height, width)}; only square images of 3 channels are supported")
     size = size_of(str(cfg.architecture), width) or _blueprint(cfg).measure()
-    num_classes = cfg.num_classes if size.has_head else 0
+    # What other networks end in, such as CLIP's projection, is no classifier.
+    num_classes = cfg.num_classes if size.has_head and cfg.num_classes in _UPSTREAM else 0
     params, flops = size.with_head(num_classes)
     return ModelCard(
         name=name,
@@ -123,21 +127,25 @@ def pretraining_facts(tag: str, num_classes: int) -> dict[str, Any]:
     stages = list(dict.fromkeys(_DATA[piece] for piece in pieces if piece in _DATA))
     # Fine-tuning on ImageNet-1k comes last whatever the order in the tag.
     stages.sort(key=lambda stage: stage[0] == "ImageNet-1k")
+    if not stages and _ON_IMAGENET & set(pieces):
+        stages = [_DATA["in1k"]]
     supervised = num_classes in _UPSTREAM
     first = None
     if _IMAGE_TEXT & set(pieces):
         first = "image-text contrastive"
     elif _SELF_SUPERVISED & set(pieces):
         first = "self-supervised"
-    paradigm = first or ("supervised classification" if supervised else "unknown")
+    elif "sa1b" in pieces:
+        first = "promptable segmentation"
+    labelled = supervised or any(name.startswith("ImageNet") for name, _ in stages)
+    paradigm = first or ("supervised classification" if labelled else "unknown")
     if first and supervised:
         paradigm = f"{first}, then supervised classification"
-    known = [images for _, images in stages if images is not None]
     return {
         "pretraining": ", then ".join(name for name, _ in stages) or "unknown",
         "paradigm": paradigm,
         "upstream_dataset": _UPSTREAM.get(num_classes),
-        "upstream_images": max(known) if known and len(known) == len(stages) else None,
+        "upstream_images": max((images for _, images in stages), default=None),
     }
 
 

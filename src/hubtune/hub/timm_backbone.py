@@ -55,14 +55,15 @@ class Blueprint:
         structure = ("fixed_input_size", "first_conv", "classifier")
         cfg = {name: getattr(registered, name) for name in structure} if registered else {}
         cfg |= {name: value for name, value in self.pretrained_cfg.items() if name in _KEPT_CFG}
+        args = dict(self.model_args)
+        if "img_size" in args:  # kept in one place, as the input size
+            side = args.pop("img_size")
+            cfg |= {"input_size": (3, side, side) if isinstance(side, int) else (3, *side), "fixed_input_size": True}
+        object.__setattr__(self, "model_args", json.loads(json.dumps(args)))
         size = cfg.setdefault("input_size", (3, 224, 224))
         if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != 3 or size[1] != size[2]:
             raise ModelError(f"{self.architecture} has the input_size {size!r}; only square images of 3 channels, (3, s, s), are supported")
-        if "img_size" in self.model_args:
-            object.__setattr__(self, "model_args", {name: value for name, value in self.model_args.items() if name != "img_size"})
-            cfg["fixed_input_size"] = True
         object.__setattr__(self, "pretrained_cfg", json.loads(json.dumps(cfg)))
-        object.__setattr__(self, "model_args", json.loads(json.dumps(dict(self.model_args))))
 
     @property
     def input_size(self) -> int:
@@ -95,13 +96,16 @@ class Blueprint:
 
     def build(self, num_classes: int = 0) -> TimmNetwork:
         """The network with random weights from torch's global generator, in evaluation mode."""
-        args = dict(self.model_args)
-        if self.pretrained_cfg.get("fixed_input_size"):
-            args["img_size"] = self.input_size
-        network = timm.create_model(
-            self.architecture, pretrained=False, pretrained_cfg=dict(self.pretrained_cfg), num_classes=num_classes, **args
+        network: TimmNetwork = timm.create_model(
+            self.architecture, pretrained=False, pretrained_cfg=dict(self.pretrained_cfg), num_classes=num_classes, **self.arguments()
         )
         return network.eval()
+
+    def arguments(self) -> dict[str, Any]:
+        """What the network's function is called with, the input size included where the weights depend on it."""
+        if self.pretrained_cfg.get("fixed_input_size"):
+            return {**self.model_args, "img_size": self.input_size}
+        return dict(self.model_args)
 
     def measure(self) -> "Size":
         """Counted on the meta device, without weights and without arithmetic; remembered.
@@ -166,7 +170,7 @@ class TimmBackbone(Backbone):
         network, blueprint = resize(network, blueprint, input_size)
         head = _take_head(network.eval())
         backbone = cls(network, blueprint, card)
-        if head is not None and _accepts(head, torch.zeros(1, backbone.feature_dim)):
+        if head is not None and card.num_classes and _accepts(head, torch.zeros(1, backbone.feature_dim)):
             backbone = cls(network, blueprint, card, head)
         return backbone
 
@@ -256,18 +260,13 @@ def resize(network: TimmNetwork, blueprint: Blueprint, input_size: int | None) -
     if target is blueprint:
         return network, blueprint
     if getattr(getattr(network, "patch_embed", None), "strict_img_size", False):
-        target = dataclasses.replace(target, pretrained_cfg={**target.pretrained_cfg, "fixed_input_size": True})
+        blueprint = dataclasses.replace(blueprint, pretrained_cfg={**blueprint.pretrained_cfg, "fixed_input_size": True})
+        target = blueprint.resized(input_size)
     side = target.input_size
-    num_classes: int = network.num_classes
     try:
         target.measure()
         if target.pretrained_cfg.get("fixed_input_size"):
-            network = _resample(network, blueprint, side, num_classes)
-            with torch.device("meta"):
-                fresh = target.build(num_classes).state_dict()
-            own = network.state_dict()
-            if {name: tensor.shape for name, tensor in own.items()} != {name: tensor.shape for name, tensor in fresh.items()}:
-                raise ValueError("its weights depend on the size")
+            network = load_by_timm(blueprint, network.state_dict(), network.num_classes, side)
     except Exception as error:
         raise ModelError(
             f"{blueprint.architecture} cannot take images of {side} x {side} ({type(error).__name__}: {str(error)[:300]}); "
@@ -276,19 +275,22 @@ def resize(network: TimmNetwork, blueprint: Blueprint, input_size: int | None) -
     return network, target
 
 
-def _resample(network: TimmNetwork, blueprint: Blueprint, side: int, num_classes: int) -> TimmNetwork:
-    if hasattr(network, "set_input_size"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of torch, on the way in which timm indexes its tables
-            network.set_input_size(img_size=(side, side))
-        return network
-    # Where an architecture has a loader that resamples its weights, timm runs it on weights handed over in memory.
-    return timm.create_model(
-        blueprint.architecture,
-        pretrained=True,
-        pretrained_cfg={**blueprint.pretrained_cfg, "num_classes": num_classes},
-        pretrained_cfg_overlay={"state_dict": network.state_dict()},
-        num_classes=num_classes,
-        img_size=(side, side),
-        **blueprint.model_args,
-    )
+def load_by_timm(blueprint: Blueprint, weights: Mapping[str, Tensor], num_classes: int, input_size: int | None = None) -> TimmNetwork:
+    """A network with weights as timm's own loader reads them: older names brought up to date, positions resampled to the input size.
+
+    Raises:
+        RuntimeError: names or shapes do not fit.
+    """
+    target = blueprint.resized(input_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of torch, on the way in which timm indexes its tables
+        network: TimmNetwork = timm.create_model(
+            blueprint.architecture,
+            pretrained=True,
+            pretrained_cfg={**blueprint.pretrained_cfg, "num_classes": num_classes},
+            pretrained_cfg_overlay={"state_dict": dict(weights)},
+            num_classes=num_classes,
+            **target.arguments(),
+        )
+    del network.pretrained_cfg["state_dict"]
+    return network.eval()

@@ -109,7 +109,7 @@ def test_a_fingerprint_changes_with_all_that_outputs_depend_on(zoo, backbone):
         twin.preprocessing = Preprocessing(**{**vars(twin.preprocessing), **field})
         assert changed(twin)
     twin = copy.deepcopy(backbone)
-    twin.train().requires_grad_(False)
+    twin.train().requires_grad_(False).to(memory_format=torch.channels_last)
     assert twin.fingerprint == start
 
 

@@ -166,7 +166,7 @@ class Hub:
             )
         try:
             with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-                torch.manual_seed(0)
+                torch.default_generator.manual_seed(0)  # the CPU's alone: torch.manual_seed would reset the others too
                 backbone = entry.load(entry.card, input_size)
         except Exception as error:
             cause = str(error) if isinstance(error, HubTuneError) else f"{type(error).__name__}: {error}; leave the model out with where()"

@@ -41,7 +41,7 @@ def export_timm(
             f"a head {head.in_features} -> {head.out_features} and {len(class_names)} class names were given, "
             f"expected a head {backbone.feature_dim} -> {len(class_names)}: one output for each name"
         )
-    network: TimmNetwork = copy.deepcopy(backbone.network).cpu().float()
+    network: TimmNetwork = copy.deepcopy(backbone.network).cpu().float().to(memory_format=torch.contiguous_format)
     with torch.random.fork_rng(devices=[]):
         network.reset_classifier(head.out_features)
     own = network.get_classifier()

@@ -24,7 +24,7 @@ def test_the_squash_is_that_of_pil(interpolation, size):
     pixels = np.random.default_rng(0).integers(60, 190, (*size, 3), dtype=np.uint8)  # far from where PIL cuts overshoots off
     method = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
     expected = np.asarray(Image.fromarray(pixels).resize((16, 16), method)).astype(np.float32)
-    view = Preprocessing(input_size=16, mean=(0, 0, 0), std=(1, 1, 1), interpolation=interpolation)
+    view = Preprocessing(input_size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), interpolation=interpolation)
     got = view(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0].permute(1, 2, 0) * 255
     assert got.min() >= 0
     assert got.max() <= 255.001

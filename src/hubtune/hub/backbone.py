@@ -191,7 +191,8 @@ class Backbone(nn.Module, ABC):
             if spec["kind"] not in kinds:
                 raise unknown_name("kind of backbone", str(spec["kind"]), kinds)
             card = ModelCard.from_dict({**spec["card"], "num_classes": 0})
-            preprocessing = Preprocessing(**spec["preprocessing"])
+            described = spec["preprocessing"]
+            preprocessing = Preprocessing(**{**described, "mean": tuple(described["mean"]), "std": tuple(described["std"])})
             return kinds[spec["kind"]](spec, card, preprocessing)
         except (KeyError, TypeError) as error:
             raise ModelError(f"a backbone was described by {spec!r}: {error!r}; expected what Backbone.spec() returns") from error

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from hubtune.errors import ConfigurationError, unknown_name
 
@@ -86,7 +86,7 @@ class ModelCard:
         return {field: getattr(self, field) for field in FIELDS}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(cls, fields: Mapping[str, Any]) -> "ModelCard":
         """The card that ``to_dict`` described.
 
         Raises:

@@ -1,8 +1,8 @@
 """Kill -9 in the middle of a tune, three times, and the same command again: identical metrics, and only what was lost done again.
 
-Command:   python benchmarks/kill_and_resume.py          (about three minutes on two cores)
+Command:   python benchmarks/kill_and_resume.py          (two minutes on two cores)
 Writes:    benchmarks/results/kill_and_resume.json
-Setting:   `hubtune tune demo:shapes --budget 2` in folders of its own; the process group is killed while features are extracted,
+Setting:   `hubtune tune demo:shapes --budget 2 --strategy hybrid-knn --set steps=60` in folders of its own; the process group is killed while features are extracted,
            in the middle of the first trainings, and once a training is finished; then the command runs to its end.
 Expected:  picks and metrics equal those of an undisturbed run, to the last bit.
 """
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-COMMAND = [sys.executable, "-m", "hubtune", "tune", "demo:shapes", "--budget", "2", "--set", "steps=120", "--json"]
+COMMAND = [sys.executable, "-m", "hubtune", "tune", "demo:shapes", "--budget", "2", "--strategy", "hybrid-knn", "--set", "steps=60", "--json"]
 
 
 def start(folder: Path) -> subprocess.Popen:
@@ -31,7 +31,7 @@ def extracting(folder: Path) -> bool:
 
 
 def training(folder: Path) -> bool:
-    return any(json.loads(path.read_text() or "{}").get("step", 0) >= 40 for path in folder.glob("runs/cells/.*/progress.json"))
+    return any(json.loads(path.read_text() or "{}").get("step", 0) >= 20 for path in folder.glob("runs/cells/.*/progress.json"))
 
 
 def finished_one(folder: Path) -> bool:

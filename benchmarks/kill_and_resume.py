@@ -2,8 +2,8 @@
 
 Command:   python benchmarks/kill_and_resume.py          (two minutes on two cores)
 Writes:    benchmarks/results/kill_and_resume.json
-Setting:   `hubtune tune demo:shapes --budget 2 --strategy hybrid-knn --set steps=60` in folders of its own; the process group is killed while features are extracted,
-           in the middle of the first trainings, and once a training is finished; then the command runs to its end.
+Setting:   `hubtune tune demo:shapes --budget 2 --strategy hybrid-knn --set steps=60` in folders of its own; the process group is killed while
+           features are extracted, in the middle of the first trainings, and once a training is finished; then the command runs to its end.
 Expected:  picks and metrics equal those of an undisturbed run, to the last bit.
 """
 
@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-COMMAND = [sys.executable, "-m", "hubtune", "tune", "demo:shapes", "--budget", "2", "--strategy", "hybrid-knn", "--set", "steps=60", "--json"]
+TUNE = "tune demo:shapes --budget 2 --strategy hybrid-knn --set steps=60 --json"
+COMMAND = [sys.executable, "-m", "hubtune", *TUNE.split()]
 
 
 def start(folder: Path) -> subprocess.Popen:

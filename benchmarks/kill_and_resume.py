@@ -2,8 +2,9 @@
 
 Command:   python benchmarks/kill_and_resume.py          (two minutes on two cores)
 Writes:    benchmarks/results/kill_and_resume.json
-Setting:   `hubtune tune demo:shapes --budget 2 --strategy hybrid-knn --set steps=60` in folders of its own; the process group is killed while
-           features are extracted, in the middle of the first trainings, and once a training is finished; then the command runs to its end.
+Setting:   `hubtune tune demo:shapes --budget 2 --strategy hybrid-knn --set steps=60` in folders of its own; the process group is killed
+           while features are extracted, in the middle of the first trainings, and once a training is finished; then the command
+           runs to its end.
 Expected:  picks and metrics equal those of an undisturbed run, to the last bit.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m hubtune``, such as under torchrun."""
+"""``python -m hubtune``."""
 
 from hubtune.cli.main import main
 

@@ -40,7 +40,7 @@ class Plan:
     keep_best: bool = False
     """Whether the weights of the best evaluation are kept rather than the last ones."""
     metric: str = "accuracy"
-    higher_is_better: bool = True
+    """Of the evaluation; higher is better."""
     checkpoint: Path | None = None
     """File to resume from and to write to; None writes none."""
     checkpoint_seconds: float = 20.0
@@ -138,7 +138,7 @@ def _evaluate(learner: Learner, evaluate: Callable[[], dict[str, float]], state:
     row = {"step": state.step, "progress": state.step / learner.steps, "train_loss": float(torch.stack(state.losses).mean())}
     state.history.append(row | {f"val_{name}": value for name, value in metrics.items()})
     state.losses.clear()
-    score = metrics[plan.metric] if plan.higher_is_better else -metrics[plan.metric]
+    score = metrics[plan.metric]
     if state.best is None or score > state.best:
         state.best, state.since_best = score, 0
         if plan.keep_best:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hubtune.errors import HubTuneError
+from hubtune.errors import ConfigurationError, HubTuneError
 from hubtune.hub import Hub
 from hubtune.runs import Event, Listener, silent
 from hubtune.tasks import Task
@@ -39,7 +39,15 @@ class Engine:
 
         Args:
             jobs: each cell with the results that it needs.
+
+        Raises:
+            ConfigurationError: started by torchrun as several processes.
         """
+        if self.runtime.processes > 1:
+            raise ConfigurationError(
+                f"started as {self.runtime.processes} processes; expected one: processes that share a training would wait for each other's "
+                "lock on its cell. Start the command without torchrun; --workers trains side by side"
+            )
         work = Work(root=self.root, runtime=self.runtime, deadline=self.deadline, checkpoint_seconds=self.checkpoint_seconds)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         on_cpu = self.runtime.device.type == "cpu" and self.runtime.processes == 1

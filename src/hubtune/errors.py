@@ -32,6 +32,10 @@ class TrainingError(HubTuneError):
     """A training process cannot go on."""
 
 
+class EngineError(HubTuneError):
+    """Workers that jobs are handed to cannot be had, or are lost."""
+
+
 class RunError(HubTuneError):
     """A run's folder cannot be written or read."""
 

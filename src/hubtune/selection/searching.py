@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
+from hubtune.engines import Engine
 from hubtune.errors import ConfigurationError, HubTuneError, SearchError
 from hubtune.features import extract
 from hubtune.hub import Hub, ModelCard
@@ -66,6 +68,7 @@ def search(
     seed: int = 0,
     proxies: Sequence[str] = (),
     device: str = "cpu",
+    engine: Engine | None = None,
     on_event: Listener = silent,
 ) -> Ranking:
     """Pick ``budget`` models of a hub that are worth fine-tuning on a task.
@@ -77,6 +80,7 @@ def search(
         seed: of whatever the strategy and its proxies draw.
         proxies: further proxies to score for the record; they do not change the picks.
         device: where the forward passes run.
+        engine: who scores the models, each a job; None is this process, which scores one model while it runs the next.
         on_event: told of progress.
 
     Raises:
@@ -91,7 +95,12 @@ def search(
     if not 1 <= budget <= len(hub):
         raise ConfigurationError(f"budget {budget} cannot be met: the hub has {len(hub)} models; expected 1 to {len(hub)}")
     wanted = tuple(dict.fromkeys((*chosen.proxies, *proxies)))
-    found = _score_all(hub, task, wanted, input_size, seed, device, on_event) if wanted else {card.name: _Scored() for card in hub}
+    if not wanted:
+        found = {card.name: _Scored() for card in hub}
+    elif engine is None:
+        found = _score_all(hub, task, wanted, input_size, seed, device, on_event)
+    else:
+        found = _score_on(engine, hub, task, wanted, input_size, seed, device, on_event)
     failed = {name: scored.error for name, scored in found.items() if scored.error}
     if len(failed) == len(hub):
         reasons = "\n  ".join(f"{name}: {reason}" for name, reason in failed.items())
@@ -163,6 +172,27 @@ def _score_all(
     finally:
         scorer.shutdown(wait=False, cancel_futures=True)
     return results
+
+
+def score_model(name: str, *, hub: Hub, task: Task, proxies: tuple[str, ...], input_size, seed: int, device: str) -> _Scored:
+    """One model's scores, whatever else is scored beside it: what a worker of an engine does."""
+    return _score_all(hub.subset([name]), task, proxies, input_size, seed, device, silent)[name]
+
+
+def _score_on(
+    engine: Engine, hub: Hub, task: Task, proxies: tuple[str, ...], input_size, seed: int, device: str, on_event: Listener
+) -> dict[str, _Scored]:
+    """Scores of every model, each with as many threads as this process would use, so that they are the same wherever they are made."""
+    images = len(task.train) + len(task.val)
+    results: dict[str, _Scored] = {}
+    score = partial(score_model, hub=hub, task=task, proxies=proxies, input_size=input_size, seed=seed, device=device)
+    for position, scored in engine.do(score, hub.names, threads=torch.get_num_threads()):
+        name = hub.names[position]
+        results[name] = scored
+        if scored.error:
+            on_event(Event("note", detail=f"left out: {scored.error}"))
+        on_event(Event("search", len(results) * images, len(hub) * images, name))
+    return {name: results[name] for name in hub.names}
 
 
 def _score(hub, card, task, proxies, input_size, seed, device, scored: _Scored, scorer, pending, advance) -> None:

@@ -109,8 +109,11 @@ class Hub:
     def where(self, condition: str) -> "Hub":
         """The models for which a SQL condition over the card's fields is true, such as ``"params < 5e6 and license = 'mit'"``.
 
+        ``pool:ResNet-50`` and the other names of `hubtune.hub.pools` stand for the pools of the model search paper.
+
         Raises:
             ConfigurationError: anything but one such condition.
+            UnknownNameError: no such pool.
         """
         return self.subset(select(list(self), condition))
 

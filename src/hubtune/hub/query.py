@@ -8,10 +8,10 @@ import difflib
 import re
 import sqlite3
 from collections.abc import Sequence
-from operator import attrgetter
 
 from hubtune.errors import ConfigurationError
 from hubtune.hub.card import FIELDS, ModelCard
+from hubtune.hub.pools import QUOTED, expand
 
 EXAMPLE = "params < 5e6 and paradigm like 'supervised%'"
 
@@ -61,32 +61,35 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
 }
 _STEPS_A_CARD = 10_000
-_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]""")
+_QUOTED = re.compile(QUOTED)
 
 
-def select(cards: Sequence[ModelCard], condition: str) -> list[str]:
+def select(cards: Sequence[ModelCard], condition: str, fields: Sequence[str] = FIELDS) -> list[str]:
     """Names of the cards for which the condition is true, in the order of the cards.
 
     Args:
         condition: a SQL expression over the fields, such as ``params < 5e6 and license = 'mit'``. Comparing with an unknown
-            (NULL) value is not true.
+            (NULL) value is not true. ``pool:NAME`` stands for the condition of that name.
+        fields: those that may be asked for, where not every field of the cards is known.
 
     Raises:
         ConfigurationError: anything else; the message names the fields, the nearest field, and an example.
+        UnknownNameError: no such pool.
     """
     try:
-        _check_shape(condition)
-        return _run(cards, condition)
+        expanded = expand(condition) if isinstance(condition, str) else condition
+        _check_shape(expanded, fields)
+        return _run(cards, expanded, fields)
     except (sqlite3.Error, sqlite3.Warning, ValueError, UnicodeError, OverflowError) as error:
-        raise ConfigurationError(_message(condition, str(error))) from None
+        raise ConfigurationError(_message(condition, str(error), fields)) from None
 
 
-def _check_shape(condition: str) -> None:
+def _check_shape(condition: str, fields: Sequence[str]) -> None:
     """An expression in balanced parentheses stays inside the parentheses that are put around it."""
     if not isinstance(condition, str) or not condition.strip():
         raise ValueError("it is empty")
     for quoted in _QUOTED.findall(condition):
-        if quoted[0] == '"' and quoted[1:-1].lower() not in FIELDS:
+        if quoted[0] == '"' and quoted[1:-1].lower() not in fields:
             raise ValueError(f"no such column: {quoted[1:-1]} (text takes single quotes: '{quoted[1:-1]}')")
     bare = _QUOTED.sub(" ", condition)
     for mark in (";", "--", "/*", "'", '"', "`", "[", "?", ":", "@", "$", "\0"):
@@ -101,18 +104,19 @@ def _check_shape(condition: str) -> None:
         raise ValueError("its parentheses do not match")
 
 
-def _run(cards: Sequence[ModelCard], condition: str) -> list[str]:
+def _run(cards: Sequence[ModelCard], condition: str, fields: Sequence[str]) -> list[str]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        columns = ", ".join(f"{field} {'NUMERIC' if field in _NUMBERS else 'TEXT'}" for field in FIELDS)
+        columns = ", ".join(f"{field} {'NUMERIC' if field in _NUMBERS else 'TEXT'}" for field in fields)
         connection.execute(f"CREATE TABLE cards ({columns})")
         connection.execute("BEGIN")
-        connection.executemany(f"INSERT INTO cards VALUES ({', '.join('?' * len(FIELDS))})", map(attrgetter(*FIELDS), cards))
+        rows = ([getattr(card, field) for field in fields] for card in cards)
+        connection.executemany(f"INSERT INTO cards VALUES ({', '.join('?' * len(fields))})", rows)
         connection.execute("COMMIT")
         connection.execute("PRAGMA query_only = ON")
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
-        connection.set_authorizer(_Authorizer())
+        connection.set_authorizer(_Authorizer(fields))
         budget = iter(range(1 + len(cards) * _STEPS_A_CARD // 100_000))
         connection.set_progress_handler(lambda: next(budget, None) is None, 100_000)
         return [name for (name,) in connection.execute(f"SELECT name FROM cards WHERE (\n{condition}\n)")]
@@ -123,7 +127,8 @@ def _run(cards: Sequence[ModelCard], condition: str) -> list[str]:
 class _Authorizer:
     """Says yes to one SELECT over the fields, and to nothing else."""
 
-    def __init__(self):
+    def __init__(self, fields: Sequence[str]):
+        self.fields = fields
         self.selects = 0
 
     def __call__(self, action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
@@ -131,21 +136,21 @@ class _Authorizer:
             self.selects += 1
             allowed = self.selects == 1
         elif action == sqlite3.SQLITE_READ:
-            allowed = first == "cards" and second in FIELDS
+            allowed = first == "cards" and second in self.fields
         else:
             allowed = action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FUNCTIONS
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _message(condition: object, cause: str) -> str:
+def _message(condition: object, cause: str, fields: Sequence[str]) -> str:
     hint = ""
     unknown = re.search(r"no such column: (\w+)", cause)
     if unknown:
-        near = difflib.get_close_matches(unknown[1].lower(), FIELDS, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(unknown[1].lower(), fields, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
     if "authorized" in cause or "prohibited" in cause:
         cause = "it does more than compare the fields of one card"
     if "interrupted" in cause:
         cause = "it takes too many steps"
     shown = repr(condition) if len(repr(condition)) <= 200 else repr(condition)[:200] + "..."
-    return f'where {shown}: {cause}{hint}. Expected one SQL condition over the fields {", ".join(FIELDS)}; write for example "{EXAMPLE}"'
+    return f'where {shown}: {cause}{hint}. Expected one SQL condition over the fields {", ".join(fields)}; write for example "{EXAMPLE}"'

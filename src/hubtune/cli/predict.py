@@ -15,12 +15,15 @@ def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     top: Annotated[int, typer.Option(min=1, help="Most probable classes to show.")] = 1,
+    max_resident: Annotated[
+        int | None, typer.Option("--max-resident", min=1, help="Models of a routed hub in memory at once; by default all.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Predict the classes of images with the model of a run."""
     from hubtune.workflow import load
 
-    model = load(run)
+    model = load(run, max_resident=max_resident)
     paths = [path for given in images for path in _files(given)]
     prediction = model.predict(paths)
     rows = []
@@ -32,15 +35,20 @@ def predict(
             "probabilities": {model.class_names[c]: float(prediction.probabilities[i, c]) for c in order},
         }
         if prediction.path is not None:
-            row["path"] = prediction.path[i].tolist()
+            row["path"] = dict(zip(prediction.models, prediction.path[i].tolist(), strict=True))
         rows.append(row)
     if as_json:
         print_json(rows)
         return
     for row in rows:
         shown = "  ".join(f"{name} {100 * value:.1f} %" for name, value in row["probabilities"].items())
-        path = "  path " + " ".join(f"{weight:.2f}" for weight in row["path"]) if "path" in row else ""
-        print(f"{row['image']}  {shown}{path}")
+        print(f"{row['image']}  {shown}{_path(row['path']) if 'path' in row else ''}")
+
+
+def _path(weights: dict[str, float]) -> str:
+    """The models on an image's path with their weights, the largest first."""
+    active = sorted((name for name in weights if weights[name]), key=lambda name: -weights[name])
+    return "  path " + ", ".join(f"{name} {weights[name]:.2f}" for name in active)
 
 
 def _files(given: Path) -> list[Path]:

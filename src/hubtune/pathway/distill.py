@@ -1,8 +1,8 @@
-"""An ensemble's knowledge in one network."""
+"""The knowledge of several models in one network."""
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +14,14 @@ from hubtune.errors import ConfigurationError
 from hubtune.hub import Backbone
 from hubtune.pathway.assembled import best_first, trainings
 from hubtune.pathway.ensemble import EnsemblePredictor
-from hubtune.pathway.students import is_augmented, place_of
+from hubtune.pathway.routed_hub import RoutedHub
+from hubtune.pathway.students import best_by_probe, is_augmented, place_of
 from hubtune.tasks import Classification, Task
 from hubtune.training.evaluation import outputs_of
 from hubtune.training.heads import fit_head
 from hubtune.training.learner import Batch
 from hubtune.training.method import Method, Need, Result, Setting
-from hubtune.training.predictor import Single, freeze
+from hubtune.training.predictor import Predictor, Single, freeze
 from hubtune.training.saving import load_weights, read_description
 from hubtune.training.supervised import Objective, SupervisedLearner
 from hubtune.training.trained_method import Rates, TrainedMethod
@@ -50,23 +51,27 @@ def distillation_loss(
 
 @dataclass(frozen=True, kw_only=True)
 class Distill(TrainedMethod):
-    """Teach one network of the hub what an ensemble of all its fine-tuned models answers.
+    """Teach one network of the hub what all its models together answer: an ensemble of their fine-tunings, or a routed hub.
 
-    The student starts pre-trained, like any fine-tuning; what is deployed costs what one model costs. Without augmentation the ensemble
+    The student starts pre-trained, like any fine-tuning; what is deployed costs what one model costs. Without augmentation the teacher
     answers once for each training image; with it, at every step.
 
     Source: Shu et al. (2022), section 4.1, "Distill"; Hinton et al. (2015).
-    Differs from the paper: it gives neither temperature nor weight.
+    Differs from the paper: it gives neither temperature nor weight, and knows the ensemble as teacher only.
     """
 
     name: ClassVar[str] = "distill"
     takes_many: ClassVar[bool] = True
 
     student: str | None = None
-    """The model that is taught; None: the one whose own fine-tuning did best on the validation split."""
+    """The model that is taught; None: the one best by validation, fine-tuned alone where the ensemble teaches, else by a linear probe."""
+    teacher: Literal["ensemble", "hub-pathway"] = "ensemble"
+    """Whose answers are taught."""
+    teacher_config: dict[str, Any] = field(default_factory=dict)
+    """The fields of hub-pathway, where it is the teacher."""
     temperature: Annotated[float, Field(gt=0)] = 4.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Weight of the ensemble's answers; the labels have the rest."""
+    """Weight of the teacher's answers; the labels have the rest."""
     learning_rates: Rates = "auto"
     """First learning rates of the student, each tried; auto as in fine-tune."""
     head_first: bool = True
@@ -80,6 +85,8 @@ class Distill(TrainedMethod):
         return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]
 
     def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
+        if self.teacher == "hub-pathway":
+            return [Need(method=self.teacher, config=self.teacher_config, models=models)]
         ensemble = {"base": self.base, "base_config": self.base_config}
         return [*trainings(self.base, self.base_config, models), Need(method="ensemble", config=ensemble, models=models)]
 
@@ -88,9 +95,8 @@ class Distill(TrainedMethod):
             raise ConfigurationError(
                 f"distill was asked for a task of kind {task.kind!r}; expected classification: its answers are probabilities"
             )
-        *singles, ensemble = results
-        student = self.student or best_first(singles, task)[0].cell.models[0]
-        backbone = backbones[place_of(student, backbones)]
+        *singles, teacher = results
+        backbone = backbones[self._place(backbones, singles, task, setting)]
         head = task.head(backbone.feature_dim)
         if self.head_first:
             fit_head(head, backbone, task, setting)  # pyright: ignore[reportArgumentType]
@@ -102,10 +108,16 @@ class Distill(TrainedMethod):
             optimization=self.optimization(self.tried_rates(self.learning_rates)[0]),
             runtime=setting.runtime,
             frozen_batch_norm=self.batch_norm == "frozen",
-            objective=self._objective(network, _load(ensemble), task, setting),
+            objective=self._objective(network, _load(teacher), task, setting),
         )
 
-    def _objective(self, network: Single, teacher: EnsemblePredictor, task: Task, setting: Setting) -> Objective:
+    def _place(self, backbones: list[Backbone], singles: list[Result], task: Task, setting: Setting) -> int:
+        """Where the student is in the hub."""
+        if self.student:
+            return place_of(self.student, backbones)
+        return place_of(best_first(singles, task)[0].cell.models[0], backbones) if singles else best_by_probe(backbones, task, setting)
+
+    def _objective(self, network: Single, teacher: Predictor, task: Task, setting: Setting) -> Objective:
         teacher.to(setting.runtime.device)
         known = None if is_augmented(task) else outputs_of(teacher, task.train, setting.canvas_size, setting.runtime)
         known = None if known is None else known.to(setting.runtime.device)
@@ -119,9 +131,10 @@ class Distill(TrainedMethod):
         return objective
 
 
-def _load(result: Result) -> EnsemblePredictor:
+def _load(result: Result) -> Predictor:
     folder = result.folder / "model"
-    ensemble = EnsemblePredictor.from_spec(read_description(folder)["predictor"])
-    load_weights(ensemble, folder)
-    freeze(ensemble)
-    return ensemble
+    spec = read_description(folder)["predictor"]
+    teacher = {cls.kind: cls for cls in (EnsemblePredictor, RoutedHub)}[spec["kind"]].from_spec(spec)
+    load_weights(teacher, folder)
+    freeze(teacher)
+    return teacher

@@ -14,7 +14,7 @@ from hubtune.pathway.aggregator import Aggregator, Init
 from hubtune.pathway.generator import PathwayGenerator, RandomPathway
 from hubtune.pathway.hub_pathway_learner import HubPathwayLearner, Loss
 from hubtune.pathway.routed_hub import RoutedHub
-from hubtune.pathway.sizing import auto_size, auto_width
+from hubtune.pathway.sizing import auto_size, auto_width, costs
 from hubtune.tasks import Task
 from hubtune.training.heads import fit_head
 from hubtune.training.method import Method, Result, Setting
@@ -36,7 +36,8 @@ class HubPathway(TrainedMethod):
     Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
     features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics as in fine-tune, and
     the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of
-    batch 48, x 0.1 at 6,000 and 12,000, heads from N(0, 0.01), a generator of full size and width. The paper gives no value of lambda.
+    batch 48, x 0.1 at 6,000 and 12,000, heads from N(0, 0.01), a generator of full size and width. The paper gives no value of lambda,
+    and leaves the models' costs out of account.
     """
 
     name: ClassVar[str] = "hub-pathway"
@@ -53,6 +54,8 @@ class HubPathway(TrainedMethod):
     """The generator's first learning rate; auto: 0.001 with AdamW, since it starts at random, and that of the models with SGD."""
     explore: Weight | Annotated[tuple[Weight, ...], Field(min_length=1)] = 0.1
     """lambda, the weight of L_explore; of several values the best by validation is kept; 0 leaves it out."""
+    cost_weight: Weight = 0.0
+    """Weight of the route's expected cost, in units of the mean model's, so that easy images take cheap paths; 0 leaves it out."""
     exploit: bool = True
     """Whether activated models are trained on their own losses too."""
     random_path: bool = False
@@ -112,7 +115,8 @@ class HubPathway(TrainedMethod):
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.tried_rates(variant.learning_rates)[0]),
             generator_rate=None if self.generator_rate == "auto" else self.generator_rate,
-            loss=Loss(explore=variant.explore, exploit=self.exploit, label_smoothing=self.label_smoothing),
+            loss=Loss(explore=variant.explore, exploit=self.exploit, cost=self.cost_weight, label_smoothing=self.label_smoothing),
+            costs=costs(members) if self.cost_weight else None,
             frozen_batch_norm=variant.batch_norm == "frozen",
             reestimate_batch_norm=self.reestimate_batch_norm,
             setting=setting,

@@ -1,6 +1,6 @@
 """Training generator, models and aggregator together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hubtune.pathway.batch_norm import batch_norms, reestimate, sample_of
-from hubtune.pathway.objectives import exploitation_loss, exploration_loss
+from hubtune.pathway.objectives import cost_loss, exploitation_loss, exploration_loss
 from hubtune.pathway.routed_hub import Routed, RoutedHub
 from hubtune.pathway.routing import top_k
 from hubtune.tasks import Task
@@ -32,6 +32,8 @@ class Loss:
     explore: float
     """lambda."""
     exploit: bool
+    cost: float = 0.0
+    """Weight of the route's expected cost."""
     label_smoothing: float = 0.0
 
 
@@ -40,7 +42,8 @@ class HubPathwayLearner(Learner):
     """Minimise L_task + lambda L_explore + L_exploit; one backward pass gives every part the gradient that Equation 6 asks for.
 
     L_explore depends on the generator alone, L_exploit on the activated models and their heads alone, so that the sum has the gradient
-    of L_task + lambda L_explore for G, that of L_task for A, and that of L_task + L_exploit for the models. The generator runs once a
+    of L_task + lambda L_explore for G, that of L_task for A, and that of L_task + L_exploit for the models. L_cost, where it has a
+    weight, is the generator's alone as well. The generator runs once a
     step; the models may work through the batch in chunks, whose gradients meet at the generator's weights before they go on into it.
     Gradients are set to None between steps: momentum and weight decay do not move a model that no image chose.
 
@@ -57,6 +60,7 @@ class HubPathwayLearner(Learner):
         optimization: Optimization,
         loss: Loss,
         setting: Setting,
+        costs: Sequence[float] | None = None,
         generator_rate: float | None = None,
         frozen_batch_norm: bool = False,
         reestimate_batch_norm: bool = False,
@@ -64,6 +68,7 @@ class HubPathwayLearner(Learner):
         """
         Args:
             predictor: trained in place.
+            costs: of each model for one image; needed where the loss has a weight for them.
             generator_rate: the generator's first learning rate; None: 0.001 with AdamW, that of models and aggregator with SGD.
             frozen_batch_norm: the models keep their pre-trained statistics; the generator's are its own in any case.
             reestimate_batch_norm: estimate all statistics anew after the last step.
@@ -84,6 +89,8 @@ class HubPathwayLearner(Learner):
         self._optimizer = make_optimizer(self._hub, optimization, [group for group in groups if group["params"]])
         self._first_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._names = [str(member.backbone.card.name) for member in self._hub.members]  # pyright: ignore[reportAttributeAccessIssue]
+        self._costs = torch.ones(len(self._names)) if costs is None else torch.tensor(costs, dtype=torch.float32)
+        self._costs = self._costs.to(self._runtime.device)
         self._chunks = 1
         self._failed = torch.zeros(len(self._hub.members), dtype=torch.bool, device=self._runtime.device)
         self._shares: dict[str, list[float]] = {}
@@ -99,8 +106,9 @@ class HubPathwayLearner(Learner):
         leaf = weights.detach().requires_grad_()
         scalars = self._backward_chunks(batch, leaf)
         explore = exploration_loss(leaf)
-        if self._loss.explore:
-            (self._loss.explore * explore).backward()
+        cost = cost_loss(leaf, self._costs)
+        if self._loss.explore or self._loss.cost:
+            (self._loss.explore * explore + self._loss.cost * cost).backward()
         if weights.requires_grad:
             weights.backward(leaf.grad)
         self._average_gradients(leaf)
@@ -109,12 +117,13 @@ class HubPathwayLearner(Learner):
         self._optimizer.step()
         if round(progress * self.steps + 1) % CHECK_EVERY == 0:
             self._name_the_failed()
-        total = scalars["task"] + self._loss.explore * explore.detach() + scalars.get("exploit", 0.0)
+        total = scalars["task"] + self._loss.explore * explore.detach() + self._loss.cost * cost.detach() + scalars.get("exploit", 0.0)
         share = leaf.detach().mean(0).max()
         return {
             "loss": total,
             **scalars,
             "explore": explore.detach(),
+            "cost": cost.detach(),
             "largest_share": share,
             "learning_rate": torch.tensor(factor * self._options.learning_rate),
         }

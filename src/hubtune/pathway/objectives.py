@@ -17,6 +17,19 @@ def exploration_loss(weights: Float[Tensor, "B m"]) -> Float[Tensor, ""]:
     return (mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum()
 
 
+def cost_loss(weights: Float[Tensor, "B m"], costs: Float[Tensor, " m"]) -> Float[Tensor, ""]:
+    """L_cost = mean_b sum_i G(x_b)_i c_i / c, the expected cost of a model drawn by its weight, in units of the mean model's cost c.
+
+    It reaches the generator alone: dear models must earn their weight, image by image.
+
+    Source: ours; Shu et al. (2022) leave a model's cost out of account.
+
+    Args:
+        costs: c_i > 0, such as floating-point operations an image.
+    """
+    return (weights @ (costs / costs.mean())).mean()
+
+
 def exploitation_loss(losses: Float[Tensor, "B k"]) -> Float[Tensor, ""]:
     """L_exploit = 1/B sum_b sum_j l(Theta_i(x_b), y_b) over the k models i that image b activates.
 

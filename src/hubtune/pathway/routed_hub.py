@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path as File
 from typing import Any, final
 
 from jaxtyping import Float, UInt8
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from hubtune.pathway.aggregator import Aggregator
 from hubtune.pathway.batch_norm import batch_norms, frozen
 from hubtune.pathway.generator import PathwayGenerator, RandomPathway, generator_from_spec
+from hubtune.pathway.lazy_members import MEMBERS, LazyMember, Shelf, read_without
 from hubtune.pathway.routing import Path, route, spread, top_k
 from hubtune.training.predictor import Predictor, Single
 
@@ -37,7 +39,9 @@ class RoutedHub(Predictor):
 
     kind = "hub-pathway"
 
-    def __init__(self, members: Sequence[Single], generator: PathwayGenerator | RandomPathway, aggregator: Aggregator, top_k: int):
+    def __init__(
+        self, members: Sequence[Single | LazyMember], generator: PathwayGenerator | RandomPathway, aggregator: Aggregator, top_k: int
+    ):
         """
         Args:
             members: the m models with their heads, all of C outputs.
@@ -69,6 +73,10 @@ class RoutedHub(Predictor):
         """Weights of the models on the last batch's paths, exact zeros where blocked; None before the first batch."""
         return self._path
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(member["backbone"]["card"]["name"] for member in self.spec()["members"])
+
     def spec(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
@@ -81,7 +89,27 @@ class RoutedHub(Predictor):
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> "RoutedHub":
         members = [Single.from_spec(member) for member in spec["members"]]
+        return cls._around(members, spec)
+
+    @classmethod
+    def _around(cls, members: Sequence[Single | LazyMember], spec: dict[str, Any]) -> "RoutedHub":
         return cls(members, generator_from_spec(spec["generator"]), Aggregator(len(members), spec["outputs"]), spec["top_k"])
+
+    @classmethod
+    def lazy(cls, spec: dict[str, Any], file: File, max_resident: int) -> "RoutedHub":
+        """A saved hub, ready to predict, of which at most ``max_resident`` models are in memory at once; predictions are the same.
+
+        Args:
+            spec: as ``from_spec`` takes it.
+            file: the safetensors of the whole hub.
+
+        Raises:
+            RunError: the file cannot be read, or belongs to another hub.
+        """
+        shelf = Shelf(spec["members"], file, max_resident)
+        hub = cls._around([LazyMember(shelf, place) for place in range(len(spec["members"]))], spec)
+        hub.load_state_dict(read_without(file, MEMBERS))
+        return hub.eval()
 
 
 class _Careful:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from hubtune.pathway.generator import WIDTH, resnet9
+from hubtune.training.flops import flops
 from hubtune.training.predictor import Single
 
 SHARE = 0.15
@@ -22,7 +21,7 @@ def auto_size(largest: int) -> int:
 
 def auto_width(members: Sequence[Single], size: int) -> int:
     """The largest width at which the generator costs at most ``SHARE`` of the mean model, or the smallest there is."""
-    mean = sum(flops(member, canvas_of(member.backbone.input_size)) for member in members) / len(members)
+    mean = sum(costs(members)) / len(members)
     image = torch.zeros(1, 3, size, size)
     for width in WIDTHS:
         if flops(resnet9(width).eval(), image) <= SHARE * mean:
@@ -30,14 +29,11 @@ def auto_width(members: Sequence[Single], size: int) -> int:
     return WIDTHS[-1]
 
 
+def costs(members: Sequence[Single]) -> list[int]:
+    """Floating-point operations of each model for one image."""
+    return [flops(member, canvas_of(member.backbone.input_size)) for member in members]
+
+
 def canvas_of(side: int) -> torch.Tensor:
     """One empty image."""
     return torch.zeros(1, 3, side, side, dtype=torch.uint8)
-
-
-@torch.no_grad()
-def flops(network: nn.Module, images: torch.Tensor) -> int:
-    """Floating-point operations (2 x multiply-adds) of one forward pass."""
-    with FlopCounterMode(display=False) as counter:
-        network(images)
-    return counter.get_total_flops()

@@ -1,5 +1,6 @@
 """Doing one cell: once, whoever needs it, and resumable alone."""
 
+import contextlib
 import platform
 import shutil
 import time
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from hubtune.errors import ModelError
+from hubtune.errors import ModelError, RunError
 from hubtune.hub import Hub
 from hubtune.runs import lock, read_record, write_atomically, write_record
 from hubtune.tasks import Task
 from hubtune.training.batches import Batches
-from hubtune.training.evaluation import evaluate
+from hubtune.training.evaluation import evaluate, watched_paths
 from hubtune.training.learner import Learner
-from hubtune.training.loop import Diverged, Plan, train
+from hubtune.training.loop import DamagedCheckpoint, Diverged, OutOfTime, Plan, train
 from hubtune.training.method import Cell, Result, Setting
 from hubtune.training.runtime import Runtime
 from hubtune.training.saving import save_predictor
@@ -39,39 +40,75 @@ class Work:
     on_progress: Callable[[int, int, dict[str, float]], None] = field(default=lambda step, steps, scalars: None)
 
     def folder(self, cell: Cell) -> Path:
+        """Of a finished cell."""
         return self.root / "cells" / cell.id
+
+    def progress_folder(self, cell: Cell) -> Path:
+        """Of a cell under way: its lock, its checkpoint, how far it is."""
+        return self.root / "cells" / f".{cell.id}"
+
+    def checkpoint(self, cell: Cell) -> Path:
+        return self.progress_folder(cell) / "checkpoint.pt"
 
     def finished(self, cell: Cell) -> Result | None:
         """The cell's result, if it is there and whole."""
         folder = self.folder(cell)
-        if not (folder / "record.json").exists():
+        try:
+            record = read_record(folder)
+        except RunError:
             return None
-        return Result(cell=cell, folder=folder, record=read_record(folder))
+        whole = record.get("error") or ((folder / "predictions.npz").exists() and (folder / "model").is_dir())
+        return Result(cell=cell, folder=folder, record=record) if whole else None
+
+
+class Unfinished(OutOfTime):
+    """The time limit was reached, and there is a model of the time before it."""
+
+    def __init__(self, message: str, result: Result | None = None):
+        """
+        Args:
+            result: its record holds ``unfinished``.
+        """
+        super().__init__(message)
+        self.result = result
 
 
 def do(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work) -> Result:
     """The result of a cell: read where it is finished, resumed where it was interrupted, else computed.
 
-    A training that diverged is a result too: its record holds ``error`` and no metrics.
+    A training that diverged is a result too: its record holds ``error`` and no metrics. Processes that torchrun started do a cell
+    together; the main one locks it, measures and writes.
 
     Raises:
         ModelError: a model cannot be loaded.
-        OutOfTime: the deadline has passed; the next call goes on from there.
+        OutOfTime: the deadline has passed; the next call goes on from there. It is Unfinished where the training was evaluated before.
+        RunError: the folder cannot be written.
     """
-    progress_folder = work.root / "cells" / f".{cell.id}"
-    with lock(progress_folder):
-        result = work.finished(cell)
+    runtime = work.runtime
+    with lock(work.progress_folder(cell)) if runtime.is_main else contextlib.nullcontext():
+        result = runtime.on_main(lambda: work.finished(cell))
         if result is None:
-            _compute(cell, hub, task, needs, work, progress_folder / "checkpoint.pt")
-            result = work.finished(cell)
+            _compute(cell, hub, task, needs, work)
+            result = runtime.on_main(lambda: work.finished(cell))
     assert result is not None
-    shutil.rmtree(progress_folder, ignore_errors=True)
+    if runtime.is_main:
+        shutil.rmtree(work.progress_folder(cell), ignore_errors=True)
     return result
 
 
-def _compute(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work, checkpoint: Path) -> None:
-    started = time.monotonic()
-    runtime = work.runtime
+def _compute(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work) -> None:
+    """Train, measure and write; from the start where the checkpoint turns out to be damaged."""
+    if work.runtime.on_main(lambda: work.deadline is not None and time.monotonic() > work.deadline):
+        raise OutOfTime("the time limit was reached before the training began; the same command with more time goes on from there")
+    try:
+        _train_and_write(cell, hub, task, needs, work)
+    except DamagedCheckpoint:
+        work.runtime.on_main(lambda: work.checkpoint(cell).unlink(missing_ok=True))
+        _train_and_write(cell, hub, task, needs, work)
+
+
+def _train_and_write(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work) -> None:
+    started, runtime = time.monotonic(), work.runtime
     backbones = [hub.load(name, input_size=hub[name].size_within(cell.input_size)) for name in cell.models]
     canvas_size = task.canvas_size([backbone.input_size for backbone in backbones])
     record = _description(cell, task, backbones)
@@ -81,35 +118,51 @@ def _compute(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work, 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setting.seed)
             learner = cell.method.learner(backbones, task, needs, setting)
-        history = _train(cell, learner, task, canvas_size, work, checkpoint)
+        record["history"] = _train(cell, learner, task, canvas_size, work)
+        runtime.on_main(lambda: _write(work.folder(cell), record, learner, task, canvas_size, runtime, started))
     except Diverged as error:
-        if runtime.is_main:
-            with write_atomically(work.folder(cell)) as folder:
-                write_record(folder, record | {"error": str(error), "metrics": {}, "seconds": time.monotonic() - started})
-        runtime.wait()
-        return
+        failed = record | {"error": str(error), "metrics": {}, "seconds": time.monotonic() - started}
+        runtime.on_main(lambda: _write_record(work.folder(cell), failed))
+    except OutOfTime as error:
+        if not error.history:
+            raise
+        folder = work.progress_folder(cell) / "unfinished"
+        record |= {"history": error.history, "unfinished": str(error)}
+        runtime.on_main(lambda: _write(folder, record, learner, task, canvas_size, runtime, started))
+        raise Unfinished(str(error), Result(cell=cell, folder=folder, record=read_record(folder))) from error
+
+
+def _write_record(target: Path, record: dict[str, Any]) -> None:
+    with write_atomically(target) as folder:
+        write_record(folder, record)
+
+
+def _write(
+    target: Path, record: dict[str, Any], learner: Learner, task: Task, canvas_size: int | None, runtime: Runtime, started: float
+) -> None:
+    """Measure a learner's predictor, and write it with its record."""
     predictor = learner.predictor()
     val_outputs, val_metrics = evaluate(predictor, task, task.val, canvas_size, runtime)
-    test_outputs, test_metrics = evaluate(predictor, task, task.test, canvas_size, runtime)
+    with watched_paths(predictor) as paths:
+        test_outputs, test_metrics = evaluate(predictor, task, task.test, canvas_size, runtime)
     if not torch.isfinite(test_outputs).all():
-        raise ModelError(f"{', '.join(cell.models)}: outputs on the test images are not numbers; choose a smaller learning rate")
+        names = ", ".join(record["models"])
+        raise ModelError(f"{names}: outputs on the test images are not numbers; choose a smaller learning rate")
     record |= {
         "metrics": {f"val_{name}": value for name, value in val_metrics.items()}
         | {f"test_{name}": value for name, value in test_metrics.items()},
-        "history": history,
         "summary": learner.summary(),
         "canvas_size": canvas_size,
         "seconds": time.monotonic() - started,
     }
-    if runtime.is_main:
-        with write_atomically(work.folder(cell)) as folder:
-            np.savez(folder / "predictions.npz", val=val_outputs.numpy(), test=test_outputs.numpy())
-            save_predictor(predictor, folder / "model", task, canvas_size)
-            write_record(folder, record)
-    runtime.wait()
+    with write_atomically(target) as folder:
+        path = {"test_path": torch.cat(paths).numpy()} if paths else {}
+        np.savez(folder / "predictions.npz", val=val_outputs.numpy(), test=test_outputs.numpy(), **path)
+        save_predictor(predictor, folder / "model", task, canvas_size)
+        write_record(folder, record)
 
 
-def _train(cell: Cell, learner: Learner, task: Task, canvas_size: int | None, work: Work, checkpoint: Path) -> list[dict[str, float]]:
+def _train(cell: Cell, learner: Learner, task: Task, canvas_size: int | None, work: Work) -> list[dict[str, float]]:
     method, runtime = cell.method, work.runtime
     options: dict[str, Any] = {"evaluate_every": max(learner.steps, 1), "patience": None, "keep_best": False}
     batch_size = len(task.train)
@@ -123,7 +176,7 @@ def _train(cell: Cell, learner: Learner, task: Task, canvas_size: int | None, wo
     plan = Plan(
         seed=cell.seed,
         metric=task.metric,
-        checkpoint=checkpoint,
+        checkpoint=work.checkpoint(cell),
         checkpoint_seconds=work.checkpoint_seconds,
         deadline=work.deadline,
         on_progress=work.on_progress,

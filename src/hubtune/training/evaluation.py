@@ -1,6 +1,8 @@
 """Outputs of a predictor on a whole split, and what they score."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from hubtune.errors import TrainingError
 from hubtune.features import is_out_of_memory
 from hubtune.tasks import Split, Task
+from hubtune.training.predictor import Predictor
 from hubtune.training.runtime import Runtime
 
 
@@ -47,3 +50,19 @@ def evaluate(predictor: nn.Module, task: Task, split: Split, canvas_size: int | 
     """The outputs on a split, and the task's metrics of them."""
     outputs = outputs_of(predictor, split, canvas_size, runtime)
     return outputs, task.metrics(outputs, split.targets)
+
+
+@contextlib.contextmanager
+def watched_paths(predictor: Predictor) -> Iterator[list[Tensor]]:
+    """While the block runs, collect the path weights (B, m) of every batch that the predictor sees; none where it has no paths."""
+    paths: list[Tensor] = []
+
+    def note(*_: object) -> None:
+        if predictor.path is not None:
+            paths.append(predictor.path.float().cpu())
+
+    hook = predictor.register_forward_hook(note)
+    try:
+        yield paths
+    finally:
+        hook.remove()

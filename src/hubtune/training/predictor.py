@@ -33,6 +33,11 @@ class Predictor(nn.Module):
         """Weights of the models on the last batch's paths, exact zeros where blocked; None where there is one model."""
         return None
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that ``path`` is over; none where there is no path."""
+        return ()
+
 
 class Single(Predictor):
     """One backbone and one head: ``head(embed(view(canvas)))``."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hubtune.errors import DataError, ModelError, RunError
+from hubtune.errors import ConfigurationError, DataError, ModelError, RunError
 from hubtune.hub import Hub
 from hubtune.tasks.images import decode, squash
 from hubtune.training.predictor import Predictor
@@ -38,6 +38,8 @@ class Prediction:
     """(B, C) float32; rows sum to one."""
     path: np.ndarray | None
     """(B, m) weights of the models on each image's path, exact zeros where blocked; None for one model."""
+    models: tuple[str, ...] = ()
+    """Names of the m models that ``path`` is over."""
 
 
 class Model:
@@ -72,6 +74,7 @@ class Model:
             labels=[self.class_names[index] for index in together.argmax(1)],
             probabilities=together,
             path=None if paths[0] is None else torch.cat(paths).numpy(),
+            models=getattr(self.predictor, "models", ()),
         )
 
     def _canvas(self, image: Any) -> torch.Tensor:
@@ -80,22 +83,35 @@ class Model:
         return torch.tensor(squash(decode(image), self._size)).permute(2, 0, 1)
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, *, max_resident: int | None = None) -> Model:
     """Load the model of a finished run.
 
     Args:
         path: the run's folder, or the ``model`` folder in it.
+        max_resident: how many of a routed hub's models may be in memory at once, for hubs larger than the memory; each is read from
+            the folder when an image's path first needs it. Predictions are the same. None loads all of them.
 
     Raises:
         RunError: the folder holds no model, or a damaged one.
+        ConfigurationError: ``max_resident`` is below 1, or the model is not routed.
     """
+    if max_resident is not None and max_resident < 1:
+        raise ConfigurationError(f"max_resident = {max_resident} was given; expected 1 or more models in memory, or None for all")
     folder = Path(path)
     if (folder / "model").is_dir():
         folder = folder / "model"
     description = read_description(folder)
+    spec = description["predictor"]
+    if max_resident is not None:
+        if spec["kind"] != "hub-pathway":
+            raise ConfigurationError(
+                f"max_resident was given for a predictor of kind {spec['kind']!r}; expected one of hub-pathway: leave max_resident out"
+            )
+        from hubtune.pathway.routed_hub import RoutedHub
+
+        return Model(RoutedHub.lazy(spec, folder / "model.safetensors", max_resident), description)
     if description["format"] == "timm":
         return Model(_Upstream(folder), description)
-    spec = description["predictor"]
     if spec["kind"] not in PREDICTORS:
         raise RunError(f"{folder} holds a predictor of kind {spec['kind']!r}, which this version of HubTune does not know; upgrade it")
     module, _, name = PREDICTORS[spec["kind"]].partition(":")

@@ -2,7 +2,7 @@
 
 Command:   python benchmarks/l2t_figure5.py FOLDER --counts 50,100 --epochs 200 --methods scratch,lwf,at,lwf+at,fm,l2t-ww --seeds 3
            (FOLDER holds data/cifar10 and models/checkpoints/l2tww_tinyimagenet_resnet32; days on a CPU at the paper's length, resumable:
-           every training is a cell under HUBTUNE_RUNS, and a repeated command computes what is missing)
+           rows of the written file are kept, trainings are cells under HUBTUNE_RUNS, and a repeated command computes what is missing)
 Writes:    benchmarks/results/l2t_figure5.json and .md
 Source:    Jang et al., Learning What and Where to Transfer, 2019, Figure 5 and section 3.3.
 Protocol:  the first 10 N training rows hold N images a class; crop and flip; batch 128, SGD 0.1, cosine; the best evaluation by the
@@ -61,11 +61,7 @@ def one(arguments: argparse.Namespace, hub: ht.Hub, task: ht.Task, count: int, n
     run = ht.tune(task, hub, method, seed=seed, workers=arguments.workers)
     chosen = run.record["chosen"]["config"]
     return {
-        "count": count,
         "method": name,
-        "seed": seed,
-        "epochs": arguments.epochs,
-        "meta_interval": arguments.meta_interval,
         "test_accuracy": run.metrics["test_accuracy"],
         "val_accuracy": run.metrics["val_accuracy"],
         "weights": {key: value for key, value in chosen.items() if key.endswith("weights")},
@@ -108,17 +104,21 @@ def main() -> None:
     arguments = parser.parse_args()
     hub = ht.Hub.open(str(arguments.folder / "models" / "checkpoints")).subset([SOURCE])
     methods = arguments.methods.split(",")
-    rows = []
+    path = RESULTS / f"{arguments.name}.json"
     RESULTS.mkdir(exist_ok=True)
+    rows = json.loads(path.read_text()) if path.exists() else []
     for seed in range(arguments.seeds):
         for count in (int(count) for count in arguments.counts.split(",")):
+            asked = {"count": count, "seed": seed, "epochs": arguments.epochs, "meta_interval": arguments.meta_interval}
+            done = {row["method"] for row in rows if asked.items() <= row.items()}
+            missing = [name for name in methods if name not in done]
             task = ht.Task.open(str(arguments.folder / "data" / "cifar10"), augmentation="crop+flip").take(train=CLASSES * count)
-            weights = swept(arguments, hub, task, count, methods)
-            for name in methods:
-                rows.append(one(arguments, hub, task, count, name, weights, seed))
+            weights = swept(arguments, hub, task, count, missing)
+            for name in missing:
+                rows.append(asked | one(arguments, hub, task, count, name, weights, seed))
                 print(json.dumps(rows[-1]), flush=True)
-                (RESULTS / f"{arguments.name}.json").write_text(json.dumps(rows, indent=1))
-                (RESULTS / f"{arguments.name}.md").write_text(markdown(rows))
+                path.write_text(json.dumps(rows, indent=1))
+                path.with_suffix(".md").write_text(markdown(rows))
     print(markdown(rows))
 
 

@@ -1,7 +1,7 @@
 """Gradients through training: how the loss after a few SGD steps depends on what those steps minimised."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -32,6 +32,7 @@ def hypergradient(
     mode: Literal["exact", "finite-difference"] = "exact",
     memory: Literal["store", "recompute"] = "store",
     displacement: float = 0.1,
+    average: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None = None,
 ) -> tuple[dict[str, Float[Tensor, "..."]], Float[Tensor, ""]]:
     """Differentiate the outer loss, after ``steps`` SGD steps on the inner loss and one on the adapt loss, by the meta-parameters.
 
@@ -48,7 +49,7 @@ def hypergradient(
         v = q_{t+1} - alpha p_{t+1}                                     (the whole adjoint of b_{t+1})
         d outer / d phi += (d^2 L_t / d phi d theta) v                  (nothing from the adapt step)
         p_t = p_{t+1} + lambda v + (d^2 L_t / d theta^2) v
-        q_t = mu v
+        q_t = mu v                                                      (so that the next v is mu v - alpha p_t)
 
     theta_0 and b_0 do not depend on phi, so p_0 and q_0, and with them the Hessian's product at t = 0, are never computed. No graph spans
     two steps: each product is one backward pass through the graph of one step's gradient.
@@ -83,6 +84,9 @@ def hypergradient(
         memory: in mode "exact", "store" keeps the graphs of all steps; "recompute" keeps theta_t only and rebuilds one graph at a time in
             the reverse sweep, for one more gradient a step.
         displacement: in mode "finite-difference", how far theta_t is moved (Euclidean norm over all parameters), above 0.
+        average: where several processes hold a share of the batch each, the means of tensors over these processes, in new tensors. All
+            then walk the trajectory of the whole batch, whose losses are the means of the shares' losses; the gradients of the
+            meta-parameters that come back are those of the process's own share, and their mean over the processes is the whole one.
 
     Returns:
         (gradients shaped as ``meta_params``, zeros where phi has no influence; outer loss at theta_N), both detached. A loss that is not
@@ -99,6 +103,7 @@ def hypergradient(
     if mistakes:
         raise ConfigurationError("hypergradient cannot work with these arguments:\n  " + "\n  ".join(mistakes))
     record = _RECORDERS[mode, memory]
+    mean = (lambda x: tuple(average(x))) if average else _same
 
     def inner(theta: Vector, phi: Vector) -> Tensor:
         return _scalar("inner_loss", inner_loss(dict(zip(params, theta, strict=True)), dict(zip(meta_params, phi, strict=True))))
@@ -107,30 +112,41 @@ def hypergradient(
         assert adapt_loss is not None
         return _scalar("adapt_loss", adapt_loss(dict(zip(params, theta, strict=True))))
 
-    with torch.enable_grad():
-        theta, phi = _leaves(params.values()), _leaves(meta_params.values())
-        b = tuple(torch.zeros_like(x) if (given := buffers.get(name)) is None else given.detach() for name, x in params.items())
-        tape: list[tuple[_Loss, _Pullback]] = []
+    tape: list[tuple[_Loss, _Pullback]] = []
+
+    def descend(theta: Vector, b: Vector) -> Vector:
+        """Walk the trajectory; only the tape remembers where it led."""
         for loss in [inner] * steps + [adapt] * (adapt_loss is not None):
             gradient, pullback = record(loss, theta, phi, displacement)
             tape.append((loss, pullback))
-            b = _add(_add(gradient, weight_decay, theta), momentum, b)
+            b = _add(_add(mean(gradient), weight_decay, theta), momentum, b)
             theta = _leaves(_add(theta, -learning_rate, b))
+        return theta
 
+    with torch.enable_grad():
+        phi = _leaves(meta_params.values())
+        theta = descend(
+            _leaves(params.values()),
+            tuple(torch.zeros_like(x) if (given := buffers.get(name)) is None else given.detach() for name, x in params.items()),
+        )
         outer = _scalar("outer_loss", outer_loss(dict(zip(params, theta, strict=True))))
-        p = _gradient(outer, theta)
-        q = tuple(torch.zeros_like(x) for x in p)
+        p = mean(_gradient(outer, theta))
+        outer = outer.detach()
+        v = _scaled(p, -learning_rate)
         d_phi = tuple(torch.zeros_like(x) for x in phi)
+        # Vectors as large as the network are let go of as soon as they are used: together they can outweigh the graphs.
+        del theta
         while tape:
             loss, pullback = tape.pop()
-            v = _add(q, -learning_rate, p)
             hessian_v, mixed_v = pullback(v, of_theta=bool(tape), of_phi=loss is inner)
+            del pullback
             if loss is inner:
                 d_phi = _add(d_phi, 1.0, mixed_v)
             if tape:
-                p = _add(_add(p, weight_decay, v), 1.0, hessian_v)
-                q = tuple(x * momentum for x in v)
-    return dict(zip(meta_params, d_phi, strict=True)), outer.detach()
+                p = _add(_add(p, weight_decay, v), 1.0, mean(hessian_v))
+                v = _add(_scaled(v, momentum), -learning_rate, p)
+            del hessian_v
+    return dict(zip(meta_params, d_phi, strict=True)), outer
 
 
 @runtime_checkable
@@ -195,9 +211,17 @@ def _gradient(outputs: Tensor | Vector, inputs: Vector, v: Vector | None = None,
     return torch.autograd.grad(ys, inputs, ws, create_graph=create_graph, materialize_grads=True)
 
 
+def _same(x: Vector) -> Vector:
+    return x
+
+
 def _add(x: Vector, scale: float, y: Vector) -> Vector:
     """x + scale y, in a few kernels for all tensors together."""
     return tuple(torch._foreach_add(x, y, alpha=scale))
+
+
+def _scaled(x: Vector, scale: float) -> Vector:
+    return tuple(torch._foreach_mul(x, scale))
 
 
 def _split(x: Vector, count: int) -> tuple[Vector, Vector]:

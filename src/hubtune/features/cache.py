@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hubtune.errors import RunError
+from hubtune.runs import cause_of, temporary_beside
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:
@@ -47,15 +48,17 @@ class FeatureCache:
             RunError: the cache cannot be written, such as on a full disk.
         """
         name = hashlib.sha256("".join(keys).encode()).hexdigest()[:24]
-        temporary = self.folder / f".{name}.{os.getpid()}"
+        temporary = temporary_beside(self.folder / name)
         metadata = {"keys": json.dumps(list(keys)), "checksum": _checksum(tensors)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
             os.replace(temporary, self.folder / f"{name}.safetensors")
-        except (OSError, RuntimeError) as error:
+        except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
-            raise RunError(f"features cannot be written to {self.folder} ({error}); free some space or set HUBTUNE_CACHE") from error
+            raise RunError(
+                f"features cannot be written to {self.folder} ({cause_of(error)}); free some space or set HUBTUNE_CACHE"
+            ) from error
 
     def read(self, keys: Sequence[str]) -> tuple[dict[str, Tensor], list[int]]:
         """The features of those images that are known.

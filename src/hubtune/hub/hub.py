@@ -15,7 +15,7 @@ from hubtune.errors import ConfigurationError, HubTuneError, ModelError, unknown
 from hubtune.hub.backbone import Backbone
 from hubtune.hub.card import ModelCard
 from hubtune.hub.query import select
-from hubtune.runs import cache_folder
+from hubtune.runs import cache_folder, temporary_beside
 
 FINGERPRINTS_VERSION = 1
 
@@ -195,7 +195,7 @@ class Hub:
         if len(known) != 64:
             known = self.load(name, input_size).fingerprint
             memo.parent.mkdir(parents=True, exist_ok=True)
-            temporary = memo.with_suffix(f".{os.getpid()}")
+            temporary = temporary_beside(memo)
             temporary.write_text(known)
             os.replace(temporary, memo)
         return known

@@ -2,17 +2,19 @@
 
 from hubtune.runs.events import Event, Listener, silent
 from hubtune.runs.folders import cache_folder, runs_folder
-from hubtune.runs.record import list_runs, lock, read_record, write_atomically, write_record
+from hubtune.runs.record import cause_of, list_runs, lock, read_record, temporary_beside, write_atomically, write_record
 
 __all__ = [
     "Event",
     "Listener",
     "cache_folder",
+    "cause_of",
     "list_runs",
     "lock",
     "read_record",
     "runs_folder",
     "silent",
+    "temporary_beside",
     "write_atomically",
     "write_record",
 ]

@@ -7,9 +7,12 @@ import math
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from hubtune.errors import RunError
 
@@ -38,8 +41,8 @@ def write_atomically(target: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.rename(temporary, target)
-    except OSError as error:
-        raise RunError(f"{target} cannot be written ({error.strerror or error}); free some space or name another folder") from error
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{target} cannot be written ({cause_of(error)}); free some space or name another folder") from error
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -47,11 +50,34 @@ def write_atomically(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` against other processes; the system lets go of it when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
+    """Hold ``folder`` against other processes; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "w")  # noqa: SIM115 - closed below, outside of this try
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({cause_of(error)}); free some space or name another folder") from error
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def cause_of(error: BaseException) -> str:
+    """In a few words, why a file could not be written: what the system said, where it is among the error's causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name beside ``path`` that no other process takes, on whatever machine it runs."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
 def plain(value: Any) -> Any:

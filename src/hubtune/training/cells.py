@@ -156,8 +156,8 @@ def _write(
         "seconds": time.monotonic() - started,
     }
     with write_atomically(target) as folder:
-        path = {"test_path": torch.cat(paths).numpy()} if paths else {}
-        np.savez(folder / "predictions.npz", val=val_outputs.numpy(), test=test_outputs.numpy(), **path)
+        arrays = {"val": val_outputs, "test": test_outputs} | ({"test_path": torch.cat(paths)} if paths else {})
+        np.savez(folder / "predictions.npz", **{name: array.numpy() for name, array in arrays.items()})  # pyright: ignore
         save_predictor(predictor, folder / "model", task, canvas_size)
         write_record(folder, record)
 

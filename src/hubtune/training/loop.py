@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from hubtune.errors import TrainingError
+from hubtune.errors import RunError, TrainingError
 from hubtune.features import is_out_of_memory
+from hubtune.runs import cause_of
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.runtime import Runtime
 from hubtune.training.seeds import derive
@@ -26,6 +27,18 @@ class Diverged(TrainingError):
 
 class OutOfTime(TrainingError):
     """The time limit was reached; a checkpoint holds what was done."""
+
+    def __init__(self, message: str, history: list[dict[str, float]] | None = None):
+        """
+        Args:
+            history: the evaluations so far.
+        """
+        super().__init__(message)
+        self.history = history or []
+
+
+class DamagedCheckpoint(TrainingError):
+    """The checkpoint cannot be read; without it the training starts anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +92,9 @@ def train(
 
     Raises:
         Diverged: a loss is NaN or infinite.
-        OutOfTime: the deadline has passed.
+        OutOfTime: the deadline has passed; the learner holds the weights that would have been kept.
+        DamagedCheckpoint: the checkpoint cannot be read.
+        RunError: the checkpoint cannot be written.
     """
     state = _State()
     if plan.checkpoint is not None and plan.checkpoint.exists():
@@ -94,15 +109,16 @@ def train(
                 raise
             last = state.step == learner.steps
             if last or state.step % plan.evaluate_every == 0:
-                _evaluate(learner, evaluate, state, plan)
-            late = plan.deadline is not None and time.monotonic() > plan.deadline
+                _evaluate(learner, evaluate, state, plan, runtime)
+            late = plan.deadline is not None and runtime.on_main(lambda: time.monotonic() > plan.deadline)  # pyright: ignore
             if not last and (late or time.monotonic() - saved > plan.checkpoint_seconds):
                 _save(plan.checkpoint, learner, state, runtime)
                 saved = time.monotonic()
             if late and not last:
-                raise OutOfTime(f"the time limit was reached at step {state.step} of {learner.steps}; the same command goes on from there")
-        if plan.keep_best and state.best_weights is not None:
-            learner.predictor().load_state_dict(state.best_weights)
+                _keep_best(learner, state)
+                message = f"the time limit was reached at step {state.step} of {learner.steps}; the same command goes on from there"
+                raise OutOfTime(message, state.history)
+        _keep_best(learner, state)
         learner.finish(batches(step) for step in range(state.step, state.step + 50))
     return state.history
 
@@ -122,10 +138,10 @@ def _one_step(learner: Learner, batches: Callable[[int], Batch], state: _State, 
             if not (is_out_of_memory(error) and learner.halve_chunks()):
                 raise
             warnings.warn("memory ran out: batches are now worked through in chunks half as large", RuntimeWarning, stacklevel=2)
-    state.losses.append(scalars["loss"].detach())
+    state.losses.append(runtime.mean(scalars["loss"].detach()))
     state.step += 1
     if state.step % CHECK_EVERY == 0 or state.step == learner.steps:
-        values = {name: float(value) for name, value in scalars.items()}
+        values = {name: float(value) for name, value in scalars.items()} | {"loss": float(state.losses[-1])}
         if not bool(torch.isfinite(torch.stack(state.losses[-CHECK_EVERY:])).all()):
             raise Diverged(
                 f"the loss is {values['loss']} at step {state.step} of {learner.steps}; choose a smaller learning rate or clip the gradient"
@@ -133,8 +149,9 @@ def _one_step(learner: Learner, batches: Callable[[int], Batch], state: _State, 
         plan.on_progress(state.step, learner.steps, values)
 
 
-def _evaluate(learner: Learner, evaluate: Callable[[], dict[str, float]], state: _State, plan: Plan) -> None:
-    metrics = evaluate()
+def _evaluate(learner: Learner, evaluate: Callable[[], dict[str, float]], state: _State, plan: Plan, runtime: Runtime) -> None:
+    # Processes have BatchNorm statistics of their own: what follows from the metrics must not differ between them.
+    metrics = runtime.on_main(evaluate)
     row = {"step": state.step, "progress": state.step / learner.steps, "train_loss": float(torch.stack(state.losses).mean())}
     state.history.append(row | {f"val_{name}": value for name, value in metrics.items()})
     state.losses.clear()
@@ -147,6 +164,11 @@ def _evaluate(learner: Learner, evaluate: Callable[[], dict[str, float]], state:
         state.since_best += 1
 
 
+def _keep_best(learner: Learner, state: _State) -> None:
+    if state.best_weights is not None:
+        learner.predictor().load_state_dict(state.best_weights)
+
+
 def _save(path: Path | None, learner: Learner, state: _State, runtime: Runtime) -> None:
     if path is None or not runtime.is_main:
         return
@@ -155,8 +177,15 @@ def _save(path: Path | None, learner: Learner, state: _State, runtime: Runtime) 
         "loop": {name: getattr(state, name) for name in ("step", "history", "best", "best_weights", "since_best", "losses")},
     }
     temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    try:
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+    # A full disk is a RuntimeError to torch.
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"the checkpoint {path} cannot be written ({cause_of(error)}); free some space, and the same command goes on"
+        ) from error
 
 
 def _restore(path: Path, learner: Learner, state: _State, runtime: Runtime) -> None:
@@ -164,6 +193,6 @@ def _restore(path: Path, learner: Learner, state: _State, runtime: Runtime) -> N
         content = torch.load(path, map_location=runtime.device, weights_only=True)
         learner.load_state_dict(content["learner"])
     except Exception as error:
-        raise TrainingError(f"the checkpoint {path} cannot be read ({error}); delete it to train from the start") from error
+        raise DamagedCheckpoint(f"the checkpoint {path} cannot be read ({error}); delete it to train from the start") from error
     for name, value in content["loop"].items():
         setattr(state, name, value)

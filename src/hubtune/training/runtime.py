@@ -1,16 +1,23 @@
 """The device, the precision and the processes a training runs on."""
 
 import contextlib
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from hubtune.errors import ConfigurationError
+from hubtune.errors import ConfigurationError, HubTuneError
 
 PRECISIONS = ("no", "bf16")
+PATIENCE = timedelta(days=1)
+"""How long processes wait for what the main one does alone, such as a search; torchrun ends them at once when one of them fails."""
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +37,11 @@ class Runtime:
     def _state(self):
         from accelerate import PartialState
 
-        return PartialState(cpu=self.device_name == "cpu")
+        return PartialState(cpu=self.device_name == "cpu", timeout=PATIENCE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: a worker elsewhere finds its own devices and processes."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @cached_property
     def device(self) -> torch.device:
@@ -54,6 +65,33 @@ class Runtime:
     def wait(self) -> None:
         """Wait for the other processes."""
         self._state.wait_for_everyone()
+
+    def on_main(self, find: Callable[[], Found]) -> Found:
+        """What the main process finds, told to all; the others wait for it. An error that it ends in is raised in all.
+
+        Args:
+            find: its answer can be pickled.
+        """
+        if self.processes == 1:
+            return find()
+        told: list[Any] = [None, None]
+        if self.is_main:
+            try:
+                told = [find(), None]
+            except HubTuneError as error:
+                told = [None, error]
+        torch.distributed.broadcast_object_list(told)
+        if told[1] is not None:
+            raise told[1]
+        return told[0]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over the processes of a value that each has."""
+        if self.processes == 1:
+            return value
+        total = value.detach().clone()
+        torch.distributed.all_reduce(total)
+        return total / self.processes
 
     def autocast(self) -> contextlib.AbstractContextManager:
         if self.precision == "no":

@@ -3,25 +3,25 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import hubtune
-from hubtune.errors import ConfigurationError, HubTuneError, TrainingError
+from hubtune.engines import Engine, engine_named
+from hubtune.errors import ConfigurationError
 from hubtune.hub import Hub
 from hubtune.runs import Listener, read_record, runs_folder, silent
 from hubtune.selection import Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
-from hubtune.training.loop import OutOfTime
-from hubtune.training.method import Cell, Method, Need, Result
+from hubtune.training.method import Method, Result
 from hubtune.training.runtime import Runtime
-from hubtune.workflow.engine import Engine
 from hubtune.workflow.methods import method_named
 from hubtune.workflow.outcome import write_run
+from hubtune.workflow.planning import Plan, Wanted, nothing_finished
+from hubtune.workflow.running import CellRunner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,9 @@ def tune(
     out: Path | str | None = None,
     device: str | None = None,
     precision: str = "no",
+    engine: str | Engine | None = None,
     workers: int | None = None,
+    gpus_per_worker: float = 0.0,
     time_limit: float | None = None,
     checkpoint_seconds: float = 20.0,
     request: dict[str, Any] | None = None,
@@ -79,8 +81,12 @@ def tune(
         out: the run's folder; by default one under ``HUBTUNE_RUNS``, named after the task and what was asked.
         device: such as "cpu" or "cuda"; None is the best there is.
         precision: "no" or "bf16".
+        engine: who scores and trains: "one-process", "joblib", "ray", "ray://host:port", or an engine; None searches in this process and
+            trains side by side on a CPU, one after another on an accelerator.
         workers: processes side by side on a CPU; None is one a core.
-        time_limit: seconds after which no further step is made; the best finished model is handed over.
+        gpus_per_worker: GPUs for each job of a Ray cluster, such as 1 or 0.5.
+        time_limit: seconds after which no further step is made; the best finished model is handed over, or where none is finished,
+            the best that was evaluated by then.
         checkpoint_seconds: time between checkpoints of one training.
         request: what was asked, in the asker's words, for the record.
         on_event: told of progress.
@@ -89,29 +95,41 @@ def tune(
         ConfigurationError: arguments that cannot work.
         SearchError: no model could be scored.
         TrainingError: no training ended well.
+        EngineError: the engine cannot work.
+        RunError: a folder cannot be written.
     """
     started = time.monotonic()
     chosen_method = method_named(method) if isinstance(method, str) else method
     deadline = None if time_limit is None else started + time_limit
-    runtime = Runtime(device_name=device, precision=precision)
+    chosen_engine = engine_named(engine, workers=workers, gpus_per_worker=gpus_per_worker) if isinstance(engine, str) else engine
+    runtime = Runtime(device_name=device or getattr(chosen_engine, "default_device", None), precision=precision)
+    listener = on_event if runtime.is_main else silent
     root = runs_folder()
     ranking = None
     if budget is not None:
-        ranking = search(
-            hub, task, strategy, budget=budget, input_size=input_size, seed=seed, device=str(runtime.device), on_event=on_event
-        )
+        options = {"budget": budget, "input_size": input_size, "seed": seed, "device": str(runtime.device), "engine": chosen_engine}
+        ranking = runtime.on_main(lambda: search(hub, task, strategy, on_event=listener, **options))
         hub = ranking.picks
     if len(hub) == 0:
         raise ConfigurationError("the hub is empty: no model is left after the filter; expected at least one, so loosen --where")
-    engine = Engine(
-        root=root, runtime=runtime, workers=workers, deadline=deadline, checkpoint_seconds=checkpoint_seconds, on_event=on_event
+    runner = CellRunner(
+        root=root,
+        runtime=runtime,
+        engine=chosen_engine,
+        workers=workers,
+        deadline=deadline,
+        checkpoint_seconds=checkpoint_seconds,
+        on_event=listener,
     )
-    plan = _Plan(hub=hub, task=task, seed=seed, input_size=input_size, precision=precision, engine=engine)
+    plan = Plan(hub=hub, task=task, seed=seed, input_size=input_size, precision=precision, runner=runner)
     groups = [hub.names] if chosen_method.takes_many else [(name,) for name in hub.names]
-    results, errors = plan.do_variants(chosen_method, groups)
+    outcomes = plan.do([Wanted(method=chosen_method, models=models) for models in groups])
+    errors = {name: error for outcome in outcomes for name, error in outcome.errors.items()}
+    finished = [outcome.result for outcome in outcomes if outcome.result]
+    results = finished or [result for outcome in outcomes for result in outcome.unfinished]
     if not results:
-        raise _nothing_finished(errors)
-    best = max(results, key=lambda result: result.metrics[f"val_{task.metric}"])
+        raise nothing_finished(errors)
+    best = max(results, key=plan.score)
     record = {
         "kind": "tune",
         "hubtune": hubtune.__version__,
@@ -130,97 +148,24 @@ def tune(
         "task": task.describe() | {"source": task.source.get("spec")},
         "search": ranking.to_dict() if ranking else None,
         "environment": environment(),
+        "unfinished": best.record.get("unfinished"),
         "warnings": [
+            *([] if finished else ["no training was finished in time: this is the best model so far; the same command goes on from there"]),
             *task.notes,
             *best.record.get("summary", {}).get("warnings", ()),
             *(f"{name}: {error}" for name, error in errors.items()),
         ],
     }
     folder = Path(out) if out is not None else root / _run_name(task, hub, chosen_method, record["request"])
+    return runtime.on_main(lambda: _written(folder, record, results, best, task, started))
+
+
+def _written(folder: Path, record: dict[str, Any], results: list[Result], best: Result, task: Task, started: float) -> Run:
     write_run(folder, record, results, best, task, started)
     return Run.read(folder)
-
-
-def _nothing_finished(errors: dict[str, HubTuneError]) -> HubTuneError:
-    if errors and all(isinstance(error, OutOfTime) for error in errors.values()):
-        return TrainingError("the time limit came before any training was finished; the same command with more time goes on from there")
-    reasons = "\n  ".join(f"{name}: {error}" for name, error in errors.items())
-    return TrainingError(f"no training ended well:\n  {reasons}")
 
 
 def _run_name(task: Task, hub: Hub, method: Method, request: dict[str, Any]) -> str:
     key = json.dumps([task.fingerprint, list(hub.names), method.config(), request], sort_keys=True, default=str)
     safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in task.name).strip("-")
     return f"{safe}-{method.name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Turns methods into cells, and cells into results."""
-
-    hub: Hub
-    task: Task
-    seed: int
-    input_size: int | None
-    precision: str
-    engine: Engine
-
-    def do_variants(self, method: Method, groups: Sequence[tuple[str, ...]]) -> tuple[list[Result], dict[str, HubTuneError]]:
-        """The best variant of a method on each group of models, and why the others failed.
-
-        Returns:
-            One result a group that has any, in the groups' order; errors by a name of the training.
-        """
-        jobs: dict[tuple[int, int], tuple[Cell, list[Result]]] = {}
-        errors: dict[str, HubTuneError] = {}
-        for g, models in enumerate(groups):
-            for v, variant in enumerate(method.variants(self.task)):
-                try:
-                    needed = [self._need(need, errors) for need in variant.needs(models, self.task)]
-                    finished = [result for result in needed if result is not None]
-                    jobs[g, v] = self._cell(variant, models, finished), finished
-                except HubTuneError as error:
-                    errors["+".join(models)] = error
-        outcomes = self.engine.do_all(list(jobs.values()), self.hub, self.task)
-        best: dict[int, Result] = {}
-        for (g, _), (cell, _) in jobs.items():
-            outcome = outcomes[cell.id]
-            label = f"{'+'.join(cell.models)} {json.dumps(_difference(cell.method, method))}"
-            if isinstance(outcome, HubTuneError):
-                errors[label] = outcome
-            elif outcome.record.get("error"):
-                errors[label] = TrainingError(outcome.record["error"])
-            elif g not in best or self._score(outcome) > self._score(best[g]):
-                best[g] = outcome
-        return list(best.values()), errors
-
-    def _need(self, need: Need, errors: dict[str, HubTuneError]) -> Result | None:
-        """What a method needs; None, with its errors noted, where it failed and the method can do without."""
-        results, failures = self.do_variants(method_named(need.method, need.config), [need.models])
-        if results:
-            return results[0]
-        if not need.optional or all(isinstance(failure, OutOfTime) for failure in failures.values()):
-            raise _nothing_finished(failures)
-        errors.update(failures)
-        return None
-
-    def _cell(self, method: Method, models: tuple[str, ...], needed: list[Result]) -> Cell:
-        return Cell(
-            method=method,
-            models=tuple(models),
-            fingerprints=tuple(self.hub.fingerprint(name, self.hub[name].size_within(self.input_size)) for name in models),
-            input_size=self.input_size,
-            task=self.task.fingerprint,
-            seed=self.seed,
-            precision=self.precision,
-            needs=tuple(result.cell for result in needed),
-        )
-
-    def _score(self, result: Result) -> float:
-        return result.metrics[f"val_{self.task.metric}"]
-
-
-def _difference(variant: Method, method: Method) -> dict[str, Any]:
-    """The fields in which a variant differs from its method."""
-    own, common = variant.config(), method.config()
-    return {name: value for name, value in own.items() if common.get(name) != value}

@@ -1,0 +1,140 @@
+"""From methods to cells, and from cells to results."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hubtune.errors import HubTuneError, TrainingError
+from hubtune.hub import Hub
+from hubtune.tasks import Task
+from hubtune.training.cells import Unfinished
+from hubtune.training.loop import OutOfTime
+from hubtune.training.method import Cell, Method, Need, Result
+from hubtune.workflow.methods import method_named
+from hubtune.workflow.running import CellRunner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A method on some models, of whose variants the best by validation is wanted."""
+
+    method: Method
+    models: tuple[str, ...]
+
+    @classmethod
+    def of(cls, need: Need) -> "Wanted":
+        return cls(method=method_named(need.method, need.config), models=need.models)
+
+    @property
+    def key(self) -> str:
+        """Equal for what is equally configured."""
+        return json.dumps([type(self.method).__qualname__, self.method.config(), self.models], sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of something wanted."""
+
+    result: Result | None
+    """The best variant's; None where none ended well."""
+    errors: dict[str, HubTuneError] = field(default_factory=dict)
+    """Why variants failed, by a name of the training; models that were done without are among them."""
+
+    @property
+    def unfinished(self) -> list[Result]:
+        """Trainings that the time limit cut short after an evaluation."""
+        return [error.result for error in self.errors.values() if isinstance(error, Unfinished) and error.result]
+
+    @property
+    def out_of_time(self) -> bool:
+        return bool(self.errors) and all(isinstance(error, OutOfTime) for error in self.errors.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Turns methods into cells, and cells into results."""
+
+    hub: Hub
+    task: Task
+    seed: int
+    input_size: int | None
+    precision: str
+    runner: CellRunner
+
+    def do(self, wanted: Sequence[Wanted]) -> list[Outcome]:
+        """The outcome of each. What they are built on is done first; all cells of one level go to the engine together."""
+        errors: list[dict[str, HubTuneError]] = [{} for _ in wanted]
+        variants = [(i, variant) for i, want in enumerate(wanted) for variant in want.method.variants(self.task)]
+        needs = {id(variant): variant.needs(wanted[i].models, self.task) for i, variant in variants}
+        done = self._needed([need for found in needs.values() for need in found])
+        cells: list[tuple[int, Cell, list[Result]]] = []
+        for i, variant in variants:
+            try:
+                results = self._results(needs[id(variant)], done, errors[i])
+                cells.append((i, self._cell(variant, wanted[i].models, results), results))
+            except HubTuneError as error:
+                errors[i]["+".join(wanted[i].models)] = error
+        outcomes = self.runner.run([(cell, results) for _, cell, results in cells], self.hub, self.task) if cells else {}
+        best: dict[int, Result] = {}
+        for i, cell, _ in cells:
+            outcome = outcomes[cell.id]
+            if isinstance(outcome, Result) and not outcome.record.get("error"):
+                if i not in best or self.score(outcome) > self.score(best[i]):
+                    best[i] = outcome
+            else:
+                label = f"{'+'.join(cell.models)} {json.dumps(_difference(cell.method, wanted[i].method))}"
+                errors[i][label] = TrainingError(outcome.record["error"]) if isinstance(outcome, Result) else outcome
+        return [Outcome(result=best.get(i), errors=errors[i]) for i in range(len(wanted))]
+
+    def score(self, result: Result) -> float:
+        """Of the validation split; higher is better."""
+        return result.metrics[f"val_{self.task.metric}"]
+
+    def _needed(self, needs: Sequence[Need]) -> dict[str, Outcome]:
+        """Outcomes by key; what several methods need is done once."""
+        distinct = {want.key: want for want in map(Wanted.of, needs)}
+        return dict(zip(distinct, self.do(list(distinct.values())), strict=True)) if distinct else {}
+
+    def _results(self, needs: Sequence[Need], done: dict[str, Outcome], errors: dict[str, HubTuneError]) -> list[Result]:
+        """What a method is built on; why it does without some of it is noted.
+
+        Raises:
+            TrainingError: it cannot do without.
+        """
+        results = []
+        for need in needs:
+            outcome = done[Wanted.of(need).key]
+            if outcome.result is not None:
+                results.append(outcome.result)
+            elif not need.optional or outcome.out_of_time:
+                raise nothing_finished(outcome.errors)
+            else:
+                errors.update(outcome.errors)
+        return results
+
+    def _cell(self, method: Method, models: tuple[str, ...], needed: list[Result]) -> Cell:
+        return Cell(
+            method=method,
+            models=tuple(models),
+            fingerprints=tuple(self.hub.fingerprint(name, self.hub[name].size_within(self.input_size)) for name in models),
+            input_size=self.input_size,
+            task=self.task.fingerprint,
+            seed=self.seed,
+            precision=self.precision,
+            needs=tuple(result.cell for result in needed),
+        )
+
+
+def nothing_finished(errors: dict[str, HubTuneError]) -> HubTuneError:
+    """The error of a training of which no variant ended well."""
+    if errors and all(isinstance(error, OutOfTime) for error in errors.values()):
+        return OutOfTime("the time limit came before any training was finished; the same command with more time goes on from there")
+    reasons = "\n  ".join(f"{name}: {error}" for name, error in errors.items())
+    return TrainingError(f"no training ended well:\n  {reasons}")
+
+
+def _difference(variant: Method, method: Method) -> dict[str, Any]:
+    """The fields in which a variant differs from its method."""
+    own, common = variant.config(), method.config()
+    return {name: value for name, value in own.items() if common.get(name) != value}

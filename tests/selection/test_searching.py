@@ -37,7 +37,7 @@ def test_metadata_strategies_run_no_model(task, hub):
 
 
 def test_a_killed_search_goes_on(task, hub, monkeypatch):
-    import hubtune.selection.searching as module
+    import hubtune.selection.scoring as module
 
     real, calls = module.extract, []
 

@@ -35,6 +35,17 @@ def feature_cache(fingerprint: str, canvas_size: int | None) -> FeatureCache:
     return FeatureCache(cache_folder() / "features" / f"{fingerprint[:32]}-{canvas_size or 'native'}")
 
 
+def recall(fingerprint: str, split: Split, canvas_size: int | None) -> Features | None:
+    """The features of a split where every image of it is known, without the model; else None.
+
+    Args:
+        fingerprint: the model's.
+        canvas_size: as for extract.
+    """
+    known, missing = feature_cache(fingerprint, canvas_size).read(split.image_keys)
+    return None if missing else Features(known["embeddings"], known.get("logits"), 0)
+
+
 def extract(
     backbone: Backbone,
     split: Split,

@@ -1,6 +1,8 @@
 """Which model to transfer."""
 
-from hubtune.selection.searching import Ranking, search
+from hubtune.selection.budget import Budget
+from hubtune.selection.ranking import Ranking
+from hubtune.selection.searching import search
 from hubtune.selection.strategies import STRATEGIES, Strategy
 
-__all__ = ["STRATEGIES", "Ranking", "Strategy", "search"]
+__all__ = ["STRATEGIES", "Budget", "Ranking", "Strategy", "search"]

@@ -1,61 +1,26 @@
-"""The search itself: one forward pass per (model, image), then proxies, then the strategy."""
+"""The search itself: one forward pass per (model, image), then proxies, then the strategy, then what past runs say of its answer."""
 
-import hashlib
-import json
-import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from pathlib import Path
 from typing import Any
 
-import torch
-
 from hubtune.engines import Engine
-from hubtune.errors import ConfigurationError, HubTuneError, SearchError
-from hubtune.features import extract
-from hubtune.hub import Hub, ModelCard
-from hubtune.proxies import ProxyInputs, evaluate, find_proxy
-from hubtune.runs import Event, Listener, cache_folder, silent
-from hubtune.selection.strategies import IMAGENET, Strategy, strategy_named
+from hubtune.errors import SearchError
+from hubtune.hub import Hub
+from hubtune.proxies import find_proxy
+from hubtune.runs import Listener, silent
+from hubtune.selection.budget import Budget
+from hubtune.selection.meta_learned import PREDICTED
+from hubtune.selection.past_runs import DIGITS, PastRun, cells, past_runs
+from hubtune.selection.predicting import PredictionError, Predictions, TaskFacts, predict
+from hubtune.selection.ranking import Ranking
+from hubtune.selection.rounds import Round, Staged, part, within
+from hubtune.selection.scoring import Scored, Scoring, score_all, score_on
+from hubtune.selection.short_tuning import ShortTuning
+from hubtune.selection.strategies import IMAGENET, Strategy, TaskAgnostic, strategy_named
 from hubtune.tasks import Task
-
-SCORES_VERSION = 1
-"""Raised when a proxy computes something else under the same name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """What a search found."""
-
-    picks: Hub
-    """The models to fine-tune, best first."""
-    rows: list[dict[str, Any]]
-    """One a model, best first: name, score, scores, rank, seconds, error, card. A model that failed comes last, with its reason."""
-    seconds: float
-    strategy: str
-    budget: int
-    forward_passes: int
-    """Images run through a model, over all models; what the caches knew is not in it."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "strategy": self.strategy,
-            "budget": self.budget,
-            "seconds": self.seconds,
-            "forward_passes": self.forward_passes,
-            "picks": list(self.picks.names),
-            "rows": self.rows,
-        }
-
-
-@dataclass
-class _Scored:
-    scores: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    error: str | None = None
-    forward_passes: int = 0
 
 
 def search(
@@ -63,24 +28,28 @@ def search(
     task: Task,
     strategy: str | Strategy = "hybrid-linear",
     *,
-    budget: int = 1,
+    budget: int | str | Budget = 1,
     input_size: int | None = None,
     seed: int = 0,
     proxies: Sequence[str] = (),
     device: str = "cpu",
     engine: Engine | None = None,
+    past: str | Path | Sequence[PastRun] = "auto",
     on_event: Listener = silent,
 ) -> Ranking:
-    """Pick ``budget`` models of a hub that are worth fine-tuning on a task.
+    """Pick models of a hub that are worth fine-tuning on a task.
 
     Args:
-        strategy: a name such as "hybrid-linear", "linear", "logme", "task-agnostic", "random", or a strategy of one's own.
-        budget: models to pick, at least 1 and at most the hub's size.
+        strategy: a name such as "hybrid-linear", "logme", "successive-halving", "meta-learned", or a strategy of one's own.
+        budget: models to pick, at least 1 and at most the hub's size; or what the search may spend, as "60s" or "2000 passes"; or both,
+            as "2 models, 60s".
         input_size: largest side in pixels: models made for larger images see them at this size, the others at their own; None is no limit.
         seed: of whatever the strategy and its proxies draw.
         proxies: further proxies to score for the record; they do not change the picks.
         device: where the forward passes run.
         engine: who scores the models, each a job; None is this process, which scores one model while it runs the next.
+        past: the runs from which accuracies are predicted: "auto" for those under HUBTUNE_RUNS and those that ship with the package,
+            "none", a CSV or parquet file, or the runs themselves. Runs on this very task are left out.
         on_event: told of progress.
 
     Raises:
@@ -92,158 +61,190 @@ def search(
     chosen = strategy_named(strategy) if isinstance(strategy, str) else strategy
     for name in proxies:
         find_proxy(name)
-    if not 1 <= budget <= len(hub):
-        raise ConfigurationError(f"budget {budget} cannot be met: the hub has {len(hub)} models; expected 1 to {len(hub)}")
-    wanted = tuple(dict.fromkeys((*chosen.proxies, *proxies)))
-    if not wanted:
-        found = {card.name: _Scored() for card in hub}
-    elif engine is None:
-        found = _score_all(hub, task, wanted, input_size, seed, device, on_event)
-    else:
-        found = _score_on(engine, hub, task, wanted, input_size, seed, device, on_event)
-    failed = {name: scored.error for name, scored in found.items() if scored.error}
-    if len(failed) == len(hub):
-        reasons = "\n  ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise SearchError(f"none of the hub's {len(hub)} models could be scored:\n  {reasons}")
-    usable = [card for card in hub if card.name not in failed]
-    order = chosen.rank(usable, {name: scored.scores for name, scored in found.items()}, budget, seed)
-    if len(order) < budget:
-        raise SearchError(f"only {len(order)} of the hub's {len(hub)} models could be scored, fewer than the budget of {budget}")
-    rows = [_row(hub[name], found[name], rank, chosen) for rank, name in enumerate(order, 1)]
-    rows += [_row(hub[name], found[name], None, chosen) for name in sorted(failed)]
-    return Ranking(
-        picks=hub.subset(order[:budget]),
-        rows=rows,
-        seconds=time.monotonic() - started,
-        strategy=chosen.name,
-        budget=budget,
-        forward_passes=sum(scored.forward_passes for scored in found.values()),
+    allowed = Budget.parse(budget)
+    plan = _Search(
+        hub=hub,
+        task=task,
+        strategy=chosen,
+        picks=allowed.picks(len(hub)),
+        proxies=tuple(dict.fromkeys((*chosen.proxies, *proxies))),
+        input_size=input_size,
+        seed=seed,
+        device=device,
+        engine=engine,
+        runs=past_runs(past) if isinstance(past, str | Path) else past,
+        deadline=None if allowed.seconds is None else time.time() + allowed.seconds,
+        on_event=on_event,
     )
+    plan.run(allowed.passes)
+    return plan.ranking(started)
 
 
-def _row(card: ModelCard, scored: _Scored, rank: int | None, strategy: Strategy) -> dict[str, Any]:
-    if strategy.proxies:
-        score = scored.scores.get(strategy.proxies[0])
-    else:
-        score = card.upstream_accuracy if card.upstream_dataset == IMAGENET else None
-    return {
-        "name": card.name,
-        "score": score,
-        "scores": scored.scores,
-        "rank": rank,
-        "seconds": scored.seconds,
-        "error": scored.error,
-        "card": card.to_dict(),
-    }
+@dataclass(kw_only=True)
+class _Search:
+    """One search, and what it has found so far."""
 
+    hub: Hub
+    task: Task
+    strategy: Strategy
+    picks: int
+    proxies: tuple[str, ...]
+    input_size: int | None
+    seed: int
+    device: str
+    engine: Engine | None
+    runs: Sequence[PastRun]
+    deadline: float | None
+    on_event: Listener
+    found: dict[str, Scored] = field(default_factory=dict)
+    """By model; of its last round."""
+    order: list[str] = field(default_factory=list)
+    """Models that could be scored, best first."""
+    forward_passes: int = 0
+    tuning: ShortTuning | None = None
+    predictions: Predictions | None = None
+    notes: list[str] = field(default_factory=list)
 
-def _score_all(
-    hub: Hub, task: Task, proxies: tuple[str, ...], input_size, seed: int, device: str, on_event: Listener
-) -> dict[str, _Scored]:
-    """Scores of every model. The next model runs while the last one is being scored."""
-    images = len(task.train) + len(task.val)
-    results: dict[str, _Scored] = {}
-    pending: dict[str, Future] = {}
-    scorer = ThreadPoolExecutor(1)
-    try:
-        for position, card in enumerate(hub):
-            began = time.monotonic()
-            scored = results[card.name] = _Scored()
-            done = position * images
+    def run(self, passes: int | None) -> None:
+        """Score in rounds, rank, and predict."""
+        hub = self.hub
+        if self.deadline is not None:
+            # What the cards recommend comes first: it is scored whatever the time.
+            hub = hub.subset(TaskAgnostic().rank(list(hub), {}, self.picks))
+        eliminated: list[str] = []
+        for one in self._rounds(passes):
+            if not self._score(hub, one):
+                self.notes.append("the budget's seconds were spent before the last comparison; the one before it decides")
+                break
+            ranked = self._rank(hub)
+            hub = hub.subset(ranked[: one.keep])
+            eliminated = ranked[one.keep :] + eliminated
+            self.order = list(hub.names) + eliminated
+        if self.predictions is None:
+            self._predict()
 
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                on_event(Event("search", done, len(hub) * images, card.name))  # noqa: B023 - called within this turn only
+    def _rounds(self, passes: int | None) -> list[Round]:
+        everything = [Round(share=1.0, keep=len(self.hub))]
+        rounds = self.strategy.rounds(len(self.hub), self.picks) if isinstance(self.strategy, Staged) else everything
+        if passes is None or not self.proxies:
+            return rounds
+        validation = any("validation" in find_proxy(name).needs for name in self.proxies)
+        return within(rounds, self.task, len(self.hub), passes, validation)
 
-            try:
-                _score(hub, card, task, proxies, input_size, seed, device, scored, scorer, pending, advance)
-            except HubTuneError as error:
-                scored.error = str(error)
-                on_event(Event("note", detail=f"left out: {error}"))
-            scored.seconds = time.monotonic() - began
-            on_event(Event("search", (position + 1) * images, len(hub) * images, card.name))
-        for name, future in pending.items():
-            try:
-                results[name].scores, seconds = future.result()
-                results[name].seconds += seconds
-            except HubTuneError as error:
-                results[name].error = str(error)
-    finally:
-        scorer.shutdown(wait=False, cancel_futures=True)
-    return results
+    def _score(self, hub: Hub, one: Round) -> bool:
+        """Score the models that are left. False, with nothing changed, where time ran out and an earlier round has an answer."""
+        if not self.proxies:
+            self.found = {card.name: Scored() for card in hub}
+            return True
+        if one.steps:
+            scored = self._tuning().score(hub, one.steps, self.found, self.on_event)
+            return self._settle(scored, one)
+        scoring = Scoring(
+            task=part(self.task, one.share),
+            whole=self.task,
+            proxies=self.proxies,
+            input_size=self.input_size,
+            seed=self.seed,
+            device=self.device,
+            deadline=self.deadline,
+        )
+        scored = score_all(scoring, hub, self.on_event) if self.engine is None else score_on(self.engine, scoring, hub, self.on_event)
+        return self._settle(scored, one)
 
+    def _settle(self, scored: dict[str, Scored], one: Round) -> bool:
+        """Take a round's scores over, unless it is unfinished and an earlier one is not."""
+        self.forward_passes += sum(now.forward_passes for now in scored.values())
+        for name, now in scored.items():
+            now.share = one.share
+            now.seconds += self.found[name].seconds if name in self.found else 0.0
+        if self.found and any(now.late for now in scored.values()):
+            return False
+        self.found |= scored
+        return True
 
-def score_model(name: str, *, hub: Hub, task: Task, proxies: tuple[str, ...], input_size, seed: int, device: str) -> _Scored:
-    """One model's scores, whatever else is scored beside it: what a worker of an engine does."""
-    return _score_all(hub.subset([name]), task, proxies, input_size, seed, device, silent)[name]
+    def _tuning(self) -> ShortTuning:
+        """The trainings of the last rounds, which begin with the first of these."""
+        if self.tuning is None:
+            last = max(one.steps for one in self._rounds(None))
+            self.tuning = ShortTuning(
+                task=self.task, steps=last, input_size=self.input_size, seed=self.seed, device=self.device, deadline=self.deadline
+            )
+        return self.tuning
 
+    def _rank(self, hub: Hub) -> list[str]:
+        usable = [card for card in hub if not self.found[card.name].error]
+        if not usable:
+            reasons = "\n  ".join(f"{name}: {scored.error}" for name, scored in self.found.items() if scored.error)
+            raise SearchError(f"none of the hub's {len(self.hub)} models could be scored:\n  {reasons}")
+        scores = {name: scored.scores for name, scored in self.found.items()}
+        if getattr(self.strategy, "predicts", False):
+            self._predict()
+            if self.predictions is None:
+                raise SearchError(f"strategy {self.strategy.name} cannot predict: {self.notes[-1]}")
+            accuracies = self.predictions.accuracy
+            scores = {name: values | {PREDICTED: accuracies[name]} for name, values in scores.items() if name in accuracies}
+        order = self.strategy.rank(usable, scores, self.picks, self.seed)
+        if len(order) < self.picks:
+            raise SearchError(
+                f"only {len(order)} of the hub's {len(self.hub)} models could be scored, fewer than the budget of {self.picks}"
+            )
+        return order
 
-def _score_on(
-    engine: Engine, hub: Hub, task: Task, proxies: tuple[str, ...], input_size, seed: int, device: str, on_event: Listener
-) -> dict[str, _Scored]:
-    """Scores of every model, each with as many threads as this process would use, so that they are the same wherever they are made."""
-    images = len(task.train) + len(task.val)
-    results: dict[str, _Scored] = {}
-    score = partial(score_model, hub=hub, task=task, proxies=proxies, input_size=input_size, seed=seed, device=device)
-    for position, scored in engine.do(score, hub.names, threads=torch.get_num_threads()):
-        name = hub.names[position]
-        results[name] = scored
-        if scored.error:
-            on_event(Event("note", detail=f"left out: {scored.error}"))
-        on_event(Event("search", len(results) * images, len(hub) * images, name))
-    return {name: results[name] for name in hub.names}
-
-
-def _score(hub, card, task, proxies, input_size, seed, device, scored: _Scored, scorer, pending, advance) -> None:
-    size = card.size_within(input_size)
-    canvas_size = task.canvas_size([size])
-    memory = _ScoreMemory(hub.fingerprint(card.name, size), canvas_size, task, seed)
-    known = memory.read()
-    if all(name in known for name in proxies):
-        scored.scores = {name: known[name] for name in proxies}
-        return
-    backbone = hub.load(card.name, input_size=size)
-    train = extract(backbone, task.train, canvas_size, device, on_progress=advance)
-    needs_val = any("validation" in find_proxy(name).needs for name in proxies)
-    val = extract(backbone, task.val, canvas_size, device, on_progress=advance) if needs_val else None
-    scored.forward_passes = train.computed + (val.computed if val else 0)
-    inputs = ProxyInputs(
-        train_features=train.embeddings,
-        train_labels=task.train.targets,
-        val_features=val.embeddings if val else None,
-        val_labels=task.val.targets if val else None,
-        source_probs=None if train.logits is None else torch.softmax(train.logits, 1),
-    )
-
-    def work() -> tuple[dict[str, float], float]:
-        began = time.monotonic()
-        values = dict(known)
-        for name in proxies:
-            if name not in values:
-                values[name] = evaluate(name, inputs, seed)
-        memory.write(values)
-        return {name: values[name] for name in proxies}, time.monotonic() - began
-
-    pending[card.name] = scorer.submit(work)
-
-
-class _ScoreMemory:
-    """Scores of one model on one task: small enough for a JSON file each."""
-
-    def __init__(self, fingerprint: str, canvas_size: int | None, task: Task, seed: int):
-        key = json.dumps([SCORES_VERSION, fingerprint, canvas_size, task.fingerprint, seed])
-        self._path = cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-
-    def read(self) -> dict[str, float]:
+    def _predict(self) -> None:
+        """What past runs let one expect of each model that could be scored; a note says why where they do not tell."""
+        if not self.runs:
+            self.notes.append("no predicted accuracies: there are no past runs to learn from")
+            return
+        facts = TaskFacts.of(self.task)
+        if facts is None:
+            self.notes.append(f"no predicted accuracies: past runs are of classification, and this is a {self.task.kind} task")
+            return
+        past = cells(self.runs, without=(self.task.name, self.task.fingerprint[:DIGITS]))
+        usable = [card for card in self.hub if card.name in self.found and not self.found[card.name].error]
+        scores = {card.name: self.found[card.name].scores if self.found[card.name].share == 1 else {} for card in usable}
         try:
-            content = json.loads(self._path.read_text())
-            return {name: float(value) for name, value in content.items()}
-        except (OSError, ValueError, AttributeError):
-            return {}
+            self.predictions = predict(past, facts, usable, scores)
+        except PredictionError as error:
+            self.notes.append(f"no predicted accuracies: {error}")
+        else:
+            self.notes.append(f"accuracies are predicted from {self.predictions.basis}")
 
-    def write(self, scores: dict[str, float]) -> None:
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(scores))
-        os.replace(temporary, self._path)
+    def ranking(self, started: float) -> Ranking:
+        """The answer."""
+        failed = sorted(name for name, scored in self.found.items() if scored.error)
+        picks = self.order[: self.picks]
+        rows = [self._row(name, rank) for rank, name in enumerate(self.order, 1)] + [self._row(name, None) for name in failed]
+        return Ranking(
+            picks=self.hub.subset(picks),
+            rows=rows,
+            seconds=time.monotonic() - started,
+            strategy=self.strategy.name,
+            budget=self.picks,
+            forward_passes=self.forward_passes,
+            expected_regret=self.predictions.expected_regret(picks) if self.predictions else None,
+            notes=tuple(self.notes),
+        )
+
+    def _row(self, name: str, rank: int | None) -> dict[str, Any]:
+        card, scored, predictions = self.hub[name], self.found[name], self.predictions
+        predicted = predictions.accuracy.get(name) if predictions else None
+        low, high = predictions.interval.get(name, (None, None)) if predictions else (None, None)
+        if getattr(self.strategy, "predicts", False):
+            score = predicted
+        elif self.strategy.proxies:
+            score = scored.scores.get(self.strategy.proxies[0])
+        else:
+            score = card.upstream_accuracy if card.upstream_dataset == IMAGENET else None
+        return {
+            "name": name,
+            "score": score,
+            "scores": scored.scores,
+            "share": scored.share,
+            "rank": rank,
+            "seconds": scored.seconds,
+            "error": scored.error,
+            "predicted": predicted,
+            "low": low,
+            "high": high,
+            "card": card.to_dict(),
+        }

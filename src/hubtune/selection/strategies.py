@@ -1,133 +1,79 @@
-"""Which models to fine-tune under a budget of B models.
+"""The strategies by name."""
 
-Source: Renggli et al. (2021), "Which Model to Transfer? Finding the Needle in the Growing Haystack", sections 2 and 5.
-"""
+import contextlib
+import dataclasses
+import importlib
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any
 
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from pydantic import TypeAdapter, ValidationError
 
-from hubtune.errors import unknown_name
-from hubtune.hub import ModelCard
+from hubtune.errors import ConfigurationError, UnknownNameError, unknown_name
 from hubtune.proxies import PROXIES
-from hubtune.training.seeds import derive
+from hubtune.selection.halving import SuccessiveHalving
+from hubtune.selection.meta_learned import MetaLearned
+from hubtune.selection.paper_strategies import IMAGENET, ByProxy, Hybrid, Random, Scores, Strategy, TaskAgnostic
 
-IMAGENET = "ImageNet-1k"
-
-Scores = Mapping[str, Mapping[str, float]]
-"""Model name to proxy name to score; a model that could not be scored is absent."""
-
-
-class Strategy(Protocol):
-    """Ranks models; the first B of the ranking are picked."""
-
-    @property
-    def name(self) -> str:
-        """The name in the table of strategies."""
-        ...
-
-    @property
-    def proxies(self) -> tuple[str, ...]:
-        """Names of the proxies whose scores ``rank`` reads."""
-        ...
-
-    def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
-        """Names of distinct models, best first. Ties fall to the larger model, then to the name."""
-        ...
-
-
-def _by_size(card: ModelCard) -> tuple[float, str]:
-    return (-card.params, card.name)
-
-
-@dataclass(frozen=True)
-class TaskAgnostic:
-    """The highest ImageNet-1k accuracy if such a model is in the pool, else the largest upstream data; ties to the larger model."""
-
-    name: str = "task-agnostic"
-    proxies: tuple[str, ...] = ()
-
-    def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
-        def key(card: ModelCard):
-            imagenet = card.upstream_accuracy if card.upstream_dataset == IMAGENET else None
-            return (-1.0 if imagenet is None else -imagenet - 1, -(card.upstream_images or 0), *_by_size(card))
-
-        return [card.name for card in sorted(cards, key=key)]
-
-
-@dataclass(frozen=True)
-class ByProxy:
-    """The highest score of one proxy."""
-
-    proxy: str
-
-    @property
-    def name(self) -> str:
-        return self.proxy
-
-    @property
-    def proxies(self) -> tuple[str, ...]:
-        return (self.proxy,)
-
-    def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
-        scored = [card for card in cards if self.proxy in scores.get(card.name, {})]
-        return [card.name for card in sorted(scored, key=lambda card: (-scores[card.name][self.proxy], *_by_size(card)))]
-
-
-@dataclass(frozen=True)
-class Hybrid:
-    """The first task-agnostic model and the first B - 1 of a proxy; with B = 1 the proxy's pick.
-
-    Where both name the same model, the proxy's next one follows, so that B distinct models come back.
-    """
-
-    proxy: str
-
-    @property
-    def name(self) -> str:
-        return f"hybrid-{self.proxy}"
-
-    @property
-    def proxies(self) -> tuple[str, ...]:
-        return (self.proxy,)
-
-    def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
-        aware = ByProxy(self.proxy).rank(cards, scores, budget)
-        if budget == 1:
-            return aware
-        # A model that could not be scored could not be fine-tuned either.
-        agnostic = TaskAgnostic().rank([card for card in cards if card.name in aware], scores, budget)[:1]
-        return agnostic + [name for name in aware if name not in agnostic]
-
-
-@dataclass(frozen=True)
-class Random:
-    """B models drawn without replacement: the control."""
-
-    name: str = "random"
-    proxies: tuple[str, ...] = ()
-
-    def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
-        names = sorted(card.name for card in cards)
-        random.Random(derive(seed, "random strategy")).shuffle(names)
-        return names
-
+__all__ = ["IMAGENET", "STRATEGIES", "ByProxy", "Hybrid", "Random", "Scores", "Strategy", "TaskAgnostic", "strategy_named"]
 
 STRATEGIES: dict[str, Strategy] = {
     "task-agnostic": TaskAgnostic(),
     "random": Random(),
+    "successive-halving": SuccessiveHalving(),
+    "meta-learned": MetaLearned(),
     **{proxy: ByProxy(proxy) for proxy in PROXIES},
     **{f"hybrid-{proxy}": Hybrid(proxy) for proxy in PROXIES},
 }
+_CONFIGURED = (SuccessiveHalving, MetaLearned)
 
 
-def strategy_named(name: str) -> Strategy:
-    """A strategy by its name: ``linear``, ``hybrid-logme``, ``task-agnostic``, ...
+def strategy_named(name: str, config: Mapping[str, Any] | None = None) -> Strategy:
+    """A strategy by its name: ``linear``, ``hybrid-logme``, ``meta-learned``, ..., or ``my.module:Thing``, a strategy or a class of them.
+
+    Args:
+        config: fields of the strategy that are not to have their defaults; strings are read as the field's type.
 
     Raises:
-        UnknownNameError: no such strategy; the message names the nearest.
+        UnknownNameError: no such strategy or field; the message names the nearest.
+        ConfigurationError: a value that cannot work.
     """
-    if name not in STRATEGIES:
+    strategy = _imported(name) if ":" in name else STRATEGIES.get(name)
+    if strategy is None:
         raise unknown_name("strategy", name, STRATEGIES)
-    return STRATEGIES[name]
+    if not config:
+        return strategy
+    own = isinstance(strategy, _CONFIGURED) or ":" in name
+    fields = [field.name for field in dataclasses.fields(strategy) if field.name != "name"] if own else []  # pyright: ignore[reportArgumentType]
+    for field in config:
+        if field not in fields:
+            raise unknown_name(f"field of strategy {name}", field, fields)
+    hints = typing.get_type_hints(type(strategy))
+    values = {field: _read(value, hints[field], f"{name}: {field}") for field, value in config.items()}
+    return dataclasses.replace(strategy, **values)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+def _imported(name: str) -> Strategy:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownNameError(f"strategy {name!r} cannot be imported: {error}; expected 'package.module:attribute'") from error
+    made = found() if isinstance(found, type) else found
+    if not (hasattr(made, "proxies") and hasattr(made, "rank") and hasattr(made, "name")):
+        raise UnknownNameError(f"strategy {name!r} is a {type(made).__name__} without name, proxies and rank; see docs/extending.md")
+    return made
+
+
+def _read(value: Any, hint: Any, what: str) -> Any:
+    """A value of a field's type; of a string the number or the comma-separated values that it writes."""
+    if isinstance(value, str) and typing.get_origin(hint) is tuple:
+        value = [part.strip() for part in value.strip("()[]").split(",") if part.strip() and part.strip() != "none"]
+    elif isinstance(value, str) and hint is not str:
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ConfigurationError(f"{what} = {value!r}: {error.errors(include_url=False)[0]['msg']}") from error

@@ -1,0 +1,84 @@
+"""Successive halving: every model on a few images, the better half on twice as many, until few models have seen everything."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hubtune.errors import ConfigurationError
+from hubtune.hub import ModelCard
+from hubtune.proxies import find_proxy
+from hubtune.selection.paper_strategies import ByProxy, Scores
+from hubtune.selection.rounds import Round
+
+TUNED = "tuned"
+"""Under this name ``rank`` finds validation accuracies after a few steps of fine-tuning among the scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuccessiveHalving:
+    """Compare all models on a share of the images, then keep a part of them for the next, larger share.
+
+    In round r the share is min(1, first reduction^r) of training and of validation images, nested, each class in its proportion; the best
+    max(B + margin, ceil(K / reduction^(r + 1))) of K models go on. With reduction 2 every doubling of the images runs half the models,
+    so a round costs about as much as the first: K first N (1 + (reduction - 1) / reduction (rounds - 1)) forward passes in all, instead of
+    K N. Features of earlier rounds are read from the cache.
+
+    Source: Jamieson and Talwalkar (2016), "Non-stochastic best arm identification and hyperparameter optimization", with images as the
+    resource; Renggli et al. (2021), section 6, names the idea for steps of fine-tuning and leaves it out.
+
+    Raises:
+        ConfigurationError: fields that cannot work.
+    """
+
+    proxy: str = "loo-ridge"
+    """Compares the models; leave-one-out accuracy spends no image on validation."""
+    first: float = 0.125
+    """Share of the images in the first round, in (0, 1]."""
+    reduction: int = 2
+    """Factor on the images from one round to the next, and on the models kept; >= 2."""
+    margin: int = 1
+    """Models above the budget that always go on, >= 0: the last rounds then still compare."""
+    steps: tuple[int, ...] = ()
+    """Rounds of fine-tuning after those on images: optimizer steps, growing, after which the models that are left are compared by
+    validation accuracy; such as (20, 40, 80). Empty: none."""
+    name: str = "successive-halving"
+
+    def __post_init__(self) -> None:
+        find_proxy(self.proxy)
+        mistakes = []
+        if not 0 < self.first <= 1:
+            mistakes.append(f"first = {self.first!r}: expected a share in (0, 1]")
+        if isinstance(self.reduction, bool) or not isinstance(self.reduction, int) or self.reduction < 2:
+            mistakes.append(f"reduction = {self.reduction!r}: expected a whole number >= 2")
+        if isinstance(self.margin, bool) or not isinstance(self.margin, int) or self.margin < 0:
+            mistakes.append(f"margin = {self.margin!r}: expected a whole number >= 0")
+        steps = tuple(self.steps)
+        if any(isinstance(step, bool) or not isinstance(step, int) or step < 1 for step in steps) or list(steps) != sorted(set(steps)):
+            mistakes.append(f"steps = {self.steps!r}: expected whole numbers >= 1 that grow, such as (20, 40, 80)")
+        if mistakes:
+            raise ConfigurationError(f"{self.name} cannot be configured so:\n  " + "\n  ".join(mistakes))
+        object.__setattr__(self, "steps", steps)
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return (self.proxy,)
+
+    def rounds(self, models: int, budget: int) -> list[Round]:
+        """The shares and how many models each keeps; then, where asked for, the steps."""
+        floor = min(models, budget + self.margin)
+        planned, share, left = [], self.first, models
+        while True:
+            left = max(floor, math.ceil(left / self.reduction))
+            planned.append(Round(share=share, keep=left))
+            if share >= 1:
+                break
+            share = min(1.0, share * self.reduction)
+        for steps in self.steps:
+            left = max(budget, math.ceil(left / self.reduction))
+            planned.append(Round(share=1.0, keep=left, steps=steps))
+        return planned
+
+    def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
+        """One round's order."""
+        tuned = any(TUNED in scores.get(card.name, {}) for card in cards)
+        return ByProxy(TUNED if tuned else self.proxy).rank(cards, scores, budget, seed)

@@ -1,0 +1,40 @@
+"""What a search found."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hubtune.hub import Hub
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """What a search found."""
+
+    picks: Hub
+    """The models to fine-tune, best first."""
+    rows: list[dict[str, Any]]
+    """One a model, best first: name, score, scores, share (of the images it was scored on), rank, seconds, error, predicted, low, high,
+    card. ``predicted`` is the test accuracy to expect of its fine-tuning, in [0, 1], ``low`` and ``high`` the ends of a 90 % interval; None
+    where past runs do not tell. A model that failed comes last, with its reason."""
+    seconds: float
+    strategy: str
+    budget: int
+    """Models picked."""
+    forward_passes: int
+    """Images run through a model, over all models; what the caches knew is not in it."""
+    expected_regret: float | None = None
+    """Accuracy by which the best pick is expected to fall short of the hub's best model; None where past runs do not tell."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, such as what the predictions rest on, or why there are none."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "strategy": self.strategy,
+            "budget": self.budget,
+            "seconds": self.seconds,
+            "forward_passes": self.forward_passes,
+            "expected_regret": self.expected_regret,
+            "notes": list(self.notes),
+            "picks": list(self.picks.names),
+            "rows": self.rows,
+        }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from hubtune.cli import cache, demo, models, predict, report, runs, search, tune
+from hubtune.cli import cache, compare, demo, models, predict, regret, report, runs, search, tune
 from hubtune.errors import HubTuneError
 
 app = typer.Typer(
@@ -32,7 +32,19 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for command in (demo.demo, models.models, search.search, tune.tune, predict.predict, report.report, runs.runs, cache.cache):
+COMMANDS = (
+    demo.demo,
+    models.models,
+    search.search,
+    tune.tune,
+    compare.compare,
+    predict.predict,
+    report.report,
+    regret.regret,
+    runs.runs,
+    cache.cache,
+)
+for command in COMMANDS:
     app.command()(interruptible(command))
 
 

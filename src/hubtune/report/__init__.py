@@ -2,6 +2,8 @@
 
 from hubtune.report.page import render, write
 from hubtune.report.readme import model_card
-from hubtune.report.terminal import search_table, summary
+from hubtune.report.regret_page import write_regret
+from hubtune.report.regret_tables import regret_tables
+from hubtune.report.terminal import comparison_table, search_table, summary
 
-__all__ = ["model_card", "render", "search_table", "summary", "write"]
+__all__ = ["comparison_table", "model_card", "regret_tables", "render", "search_table", "summary", "write", "write_regret"]

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from hubtune.report.record import Record
-from hubtune.report.section import METRICS, Section, count, duration, fill, moment, percent, plain, several
+from hubtune.report.section import METRICS, Section, count, duration, fill, metric, metric_name, moment, percent, plain, several
 
-KINDS = {"tune": "Tuning run", "search": "Search", "cell": "Training"}
+KINDS = {"tune": "Tuning run", "compare": "Comparison", "search": "Search", "cell": "Training"}
 
 
 def headline(record: Record, folder: Path) -> Section:
@@ -16,7 +16,7 @@ def headline(record: Record, folder: Path) -> Section:
         kind=KINDS.get(record.kind, record.kind.capitalize()),
         created=moment(record.created),
         title=record.task.name or record.request.data or record.home.name,
-        sentences=[sentence for sentence in (_search_sentence(record), _result_sentence(record)) if sentence],
+        sentences=[s for s in (_search_sentence(record), _result_sentence(record), _comparison_sentence(record)) if s],
         accuracy=record.metrics.get("test_accuracy"),
         interval=interval(record),
         baselines=_baselines(record),
@@ -58,6 +58,19 @@ def _result_sentence(record: Record) -> str | None:
     return f"{who} {'classify' if many else 'classifies'} {percent(accuracy)} of {images} correctly{spread}."
 
 
+def _comparison_sentence(record: Record) -> str | None:
+    found = record.comparison
+    if found is None or not found.methods:
+        return None
+    best, asked = found.methods[0], sum(not row.analysis for row in found.rows)
+    failed = asked - len(found.methods)
+    value = metric(found.metric, found.score(best) or 0.0)
+    cost = f", at {count(best.flops)} FLOPs an image" if best.flops else ""
+    seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
+    among = f"Of {asked} methods over {seeds}, {best.label} does best: {metric_name(found.metric).lower()} {value}{cost}"
+    return among + (f"; {failed} failed." if failed else ".")
+
+
 def _baselines(record: Record) -> list[dict[str, Any]]:
     """What costs nothing: always answering the most frequent class of the test images, or else guessing."""
     total = sum(map(sum, record.confusion))
@@ -87,6 +100,8 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("Hub", request.hub and request.hub + (f" where {request.where}" if request.where else "")),
         ("Search", search and search.strategy and f"{search.strategy}, budget {search.budget}" if search and search.budget else None),
         ("Method", (record.chosen and record.chosen.method) or request.method),
+        ("Methods", ", ".join(request.methods)),
+        ("Models", ", ".join(record.comparison.models) if record.comparison else None),
         ("Input size", request.input_size and f"{request.input_size} pixels"),
         ("Source models" if record.chosen and len(record.chosen.models) > 1 else "Source model", _size(record)),
         ("Seed", None if request.seed is None else str(request.seed)),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,35 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from hubtune.errors import RunError
+from hubtune.report.comparison import comparison
 from hubtune.report.curves import cells, curves
 from hubtune.report.headline import headline
+from hubtune.report.headroom import headroom
 from hubtune.report.mistakes import confusion, wrong
+from hubtune.report.paths import path_samples, paths
 from hubtune.report.ranking import ranking
 from hubtune.report.record import parse
-from hubtune.report.section import fill, source_text
+from hubtune.report.section import Section, fill, source_text
+from hubtune.report.sweeps import sweeps
 from hubtune.report.use import reproduce, use
 from hubtune.runs import read_record
 
 # In the order of the page. A section is a function of a record and its folder; it answers None where the run has nothing for it.
-SECTIONS = (headline, ranking, cells, curves, confusion, wrong, use, reproduce)
+SECTIONS = (
+    headline,
+    comparison,
+    headroom,
+    sweeps,
+    ranking,
+    cells,
+    curves,
+    paths,
+    path_samples,
+    confusion,
+    wrong,
+    use,
+    reproduce,
+)
 
 
 def render(record: dict[str, Any], folder: Path, home: Path | None = None) -> str:
@@ -37,10 +56,22 @@ def render(record: dict[str, Any], folder: Path, home: Path | None = None) -> st
     """
     parsed = parse(record, home or folder)
     sections = [section for make in SECTIONS if (section := make(parsed, folder)) is not None]
+    title = parsed.task.name or parsed.request.data or parsed.home.name
+    return document(title, sections, parsed.hubtune, record=True)
+
+
+def document(title: str, sections: Sequence[Section], version: str | None, record: bool = False) -> str:
+    """Sections as one HTML page that needs no network.
+
+    Args:
+        title: of the page.
+        sections: in order; the first has no heading of its own.
+        version: of HubTune, where it is known.
+        record: whether there is a ``record.json`` beside the page.
+    """
     scripts = [source_text("page.js")]
     if any(section.charts for section in sections):
         scripts.insert(0, Markup(get_plotlyjs()))
-    title = parsed.task.name or parsed.request.data or parsed.home.name
     page = fill(
         "page.html",
         title=title,
@@ -48,7 +79,8 @@ def render(record: dict[str, Any], folder: Path, home: Path | None = None) -> st
         style=source_text("page.css"),
         scripts=scripts,
         policy=_policy(scripts),
-        version=parsed.hubtune,
+        version=version,
+        record=record,
     )
     return f"{page}\n"
 
@@ -63,10 +95,17 @@ def write(run_folder: Path, home: Path | None = None) -> Path:
     Raises:
         RunError: the folder is no run, its record is damaged, or the page cannot be written.
     """
-    target = run_folder / "report.html"
-    page = render(read_record(run_folder), run_folder, home)
+    return put(render(read_record(run_folder), run_folder, home), run_folder / "report.html")
+
+
+def put(page: str, target: Path) -> Path:
+    """Write a page whole or not at all, and return its path.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".report.", dir=run_folder)
+        handle, temporary = tempfile.mkstemp(prefix=".report.", dir=target.parent)
         with open(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(page)
         os.chmod(temporary, 0o644)

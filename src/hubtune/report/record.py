@@ -23,6 +23,7 @@ class Request(Part):
     hub: str | None = None
     where: str | None = None
     method: str | None = None
+    methods: list[str] = []
     strategy: str | None = None
     budget: int | None = None
     seed: int | None = None
@@ -126,6 +127,77 @@ class Model(Part):
     files: list[str] = []
 
 
+class Difference(Part):
+    """A mean paired difference with its 95 % interval."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Contestant(Part):
+    """A row of a comparison: a method, or an analysis of what was trained anyway."""
+
+    label: str
+    method: str | None = None
+    analysis: bool = False
+    config: dict[str, Any] = {}
+    mean: dict[str, float] = Field(default={}, description="by metric, over the seeds")
+    spread: dict[str, float] = Field(default={}, description="standard deviation over the seeds")
+    flops: float | None = Field(default=None, description="an image")
+    seconds: float | None = Field(default=None, description="of all trainings that it is built on")
+    difference: Difference | None = None
+    error: str | None = None
+
+
+class Comparison(Part):
+    """Several methods on one task and one hub."""
+
+    reference: str | None = None
+    metric: str = "test_accuracy"
+    seeds: list[int] = []
+    models: list[str] = []
+    rows: list[Contestant] = []
+
+    @property
+    def methods(self) -> list[Contestant]:
+        """The methods that ended well, best first."""
+        well = [row for row in self.rows if not row.analysis and self.score(row) is not None]
+        return sorted(well, key=lambda row: -(self.score(row) or 0))
+
+    def score(self, row: Contestant) -> float | None:
+        return row.mean.get(self.metric)
+
+
+class Quality(Part):
+    """On the images that a model alone gets right: whether the one with the largest weight does."""
+
+    by_weight: float
+    at_random: float
+    images: float | None = None
+
+
+class Sample(Part):
+    """A test image with its path weights, one for each model."""
+
+    image: str | None = None
+    id: str | None = None
+    target: int | None = None
+    label: int | None = None
+    weights: list[float] = []
+
+
+class Paths(Part):
+    """Which models the test images pass through, under one method."""
+
+    label: str | None = None
+    models: list[str] = []
+    weights: list[float] = []
+    activated: list[float] = []
+    quality: Quality | None = None
+    samples: list[Sample] = []
+
+
 class Record(Part):
     """A run. Rooms that add a section add their part here."""
 
@@ -145,6 +217,8 @@ class Record(Part):
     confusion: list[list[float]] = Field(default=[], description="rows: truth")
     wrong: list[Wrong] = []
     model: Model | None = None
+    comparison: Comparison | None = None
+    paths: list[Paths] = []
     environment: dict[str, Any] = {}
     warnings: list[str] = []
 

@@ -133,7 +133,7 @@ def fill(template: str, **values: Any) -> Markup:
     return Markup(_environment().get_template(template).render(**values).strip())
 
 
-def chart(key: str, about: str, *views: dict[str, Any], height: int = 360, square: bool = False) -> Markup:
+def chart(key: str, about: str, *views: dict[str, Any], height: int = 360, square: bool = False, choices: bool = True) -> Markup:
     """A chart as HTML.
 
     Args:
@@ -142,8 +142,10 @@ def chart(key: str, about: str, *views: dict[str, Any], height: int = 360, squar
         views: figures (``data``, ``layout``), each with a ``label`` where there are several to choose from.
         height: pixels.
         square: make it as high as it is wide; ``height`` is then the most.
+        choices: draw a button for each of several views; without, buttons elsewhere on the page choose.
     """
-    return fill("chart.html", key=key, about=about, views=views, spec={"views": views, "height": height, "square": square})
+    spec = {"views": views, "height": height, "square": square}
+    return fill("chart.html", key=key, about=about, views=views, spec=spec, choices=choices)
 
 
 @functools.cache

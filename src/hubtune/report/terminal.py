@@ -7,9 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hubtune.report.comparison import difference, written
 from hubtune.report.headline import interval
-from hubtune.report.record import Record, Row, parse, parse_rows
-from hubtune.report.section import count, duration, percent, score, several
+from hubtune.report.record import Comparison, Record, Row, parse, parse_rows
+from hubtune.report.section import count, duration, metric_name, percent, score, several
 
 MOST_ROWS = 20
 
@@ -21,6 +22,28 @@ def search_table(rows: list[dict[str, Any]]) -> Table:
         RunError: a row is not what it should be.
     """
     return _table(parse_rows(rows), set(), len(rows))
+
+
+def comparison_table(record: dict[str, Any]) -> RenderableType:
+    """The methods of a comparison with score, difference to the first, cost and training time; a failure comes with its reason.
+
+    Raises:
+        RunError: a part of the record is not what it should be.
+    """
+    parsed = parse(record)
+    found = parsed.comparison or Comparison()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("method", overflow="fold")
+    for name in (metric_name(found.metric).lower(), f"difference to {found.reference}", "FLOPs an image", "training"):
+        table.add_column(name, justify="right")
+    best = found.methods[0].label if found.methods else None
+    for row in found.rows:
+        name = Text(row.label, style="green" if row.label == best else "dim" if row.analysis else "")
+        cost = (count(row.flops), duration(row.seconds))
+        table.add_row(name, written(found, row), difference(found, row), *cost) if row.error is None else table.add_row(name, "failed")
+    failed = [Text(f"{row.label}: {row.error}", style="red") for row in found.rows if row.error is not None]
+    notes = [Text(f"note: {warning}", style="yellow") for warning in (*parsed.warnings, *parsed.task.notes)]
+    return Group(table, *failed, *notes)
 
 
 def summary(record: dict[str, Any], report: Path | None = None) -> RenderableType:

@@ -47,6 +47,8 @@ def licenses(record: Record) -> list[tuple[str, str | None]]:
 def _command(record: Record) -> str | None:
     """The command that asks for the same, where the run was started from Python."""
     request, search = record.request, record.kind == "search"
+    if record.kind == "compare":
+        return None
     if request.data is None or (not search and request.method is None):
         return None
     words = ["hubtune", "search" if search else "tune", request.data]

@@ -71,9 +71,12 @@
   for (const button of document.querySelectorAll(".choices button")) {
     button.addEventListener("click", () => {
       for (const other of button.parentElement.children) other.setAttribute("aria-pressed", String(other === button));
-      const plot = button.closest("figure").querySelector(".plot");
-      plot.dataset.view = button.dataset.view;
-      draw(plot);
+      // One row of buttons may serve several charts.
+      const figures = button.parentElement.dataset.charts?.split(" ").map((id) => document.getElementById(id));
+      for (const plot of figures ?? [button.closest("figure").querySelector(".plot")]) {
+        plot.dataset.view = button.dataset.view;
+        draw(plot);
+      }
     });
   }
 

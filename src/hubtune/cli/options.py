@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,18 @@ Where = Annotated[
     str | None, typer.Option("--where", help="SQL over the models' cards, such as \"params < 5e6 and license like 'apache%'\".")
 ]
 Models = Annotated[str | None, typer.Option("--models", help="Names of models of the hub, separated by commas.")]
-Strategy = Annotated[str, typer.Option(help="task-agnostic, linear, knn, hybrid-linear, hybrid-knn, logme or any proxy, random.")]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="task-agnostic, linear, knn, hybrid-linear, hybrid-knn, logme or any proxy, meta-learned, successive-halving, random."
+    ),
+]
+StrategySet = Annotated[
+    list[str] | None, typer.Option("--strategy-set", help="A field of the strategy: NAME=VALUE, such as proxies=none; may be repeated.")
+]
+Past = Annotated[
+    str, typer.Option(help="Past runs that accuracies are predicted from: auto (yours and the package's), none, a CSV or parquet file.")
+]
 InputSize = Annotated[
     int | None, typer.Option("--input-size", min=8, help="Largest side in pixels: models made for larger images see them at this size.")
 ]
@@ -37,6 +49,21 @@ Augmentation = Annotated[str, typer.Option(help="none, flip, crop, crop+flip.")]
 Train = Annotated[int | None, typer.Option("--train", min=1, help="Use only the first so many training images.")]
 Test = Annotated[int | None, typer.Option("--test", min=1, help="Use only the first so many test images.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
+
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="one-process, joblib, ray, ray://HOST:PORT; by default this process searches, and trainings run side by side on a CPU.",
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes side by side on a CPU; by default one a core.")]
+GpusPerWorker = Annotated[float, typer.Option("--gpus-per-worker", min=0, help="GPUs for each job of a Ray cluster, such as 1 or 0.5.")]
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that speaks, where torchrun started several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def open_hub(spec: str, where: str | None = None, models: str | None = None) -> "Hub":
@@ -87,6 +114,9 @@ def print_json(value: Any) -> None:
 @contextlib.contextmanager
 def progress() -> Iterator["Listener"]:
     """A listener that shows bars with an estimate on standard error, and notes above them."""
+    if not is_main_process():
+        yield lambda event: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

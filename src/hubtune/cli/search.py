@@ -8,6 +8,8 @@ from hubtune.cli.options import (
     Augmentation,
     Data,
     Device,
+    EngineName,
+    GpusPerWorker,
     HubSpec,
     InputSize,
     Json,
@@ -17,6 +19,8 @@ from hubtune.cli.options import (
     Test,
     Train,
     Where,
+    Workers,
+    is_main_process,
     open_hub,
     open_task,
     print_json,
@@ -37,25 +41,25 @@ def search(
     test: Test = None,
     augmentation: Augmentation = "none",
     device: Device = None,
+    engine: EngineName = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = 0.0,
     as_json: Json = False,
 ) -> None:
     """Pick the models of a hub that are worth fine-tuning on labelled images."""
+    from hubtune.engines import engine_named
     from hubtune.selection import search as run_search
     from hubtune.training.runtime import Runtime
 
     found = open_hub(hub, where, models)
     task = open_task(data, augmentation, train, test)
+    chosen = None if engine is None else engine_named(engine, workers=workers, gpus_per_worker=gpus_per_worker)
+    runtime = Runtime(device_name=device or (chosen.default_device if chosen else None))
+    options = {"budget": budget, "input_size": input_size, "seed": seed, "device": str(runtime.device), "engine": chosen}
     with progress() as listen:
-        ranking = run_search(
-            found,
-            task,
-            strategy,
-            budget=budget,
-            input_size=input_size,
-            seed=seed,
-            device=str(Runtime(device_name=device).device),
-            on_event=listen,
-        )
+        ranking = runtime.on_main(lambda: run_search(found, task, strategy, on_event=listen, **options))
+    if not is_main_process():
+        return
     if as_json:
         print_json(ranking.to_dict())
         return

@@ -11,17 +11,27 @@ import torch
 from PIL import Image
 
 from hubtune import report
+from hubtune.pathway.analysis import Rights
 from hubtune.runs import write_atomically, write_record
 from hubtune.tasks import Task
 from hubtune.tasks.classification import accuracy_interval
 from hubtune.training.method import Result
+from hubtune.workflow.paths import describe_paths, write_samples
 
 WRONG_SHOWN = 24
 WRONG_PIXELS = 160
 """Largest side of the pictures of wrong predictions."""
 
 
-def write_run(folder: Path, record: dict[str, Any], results: Sequence[Result], best: Result, task: Task, started: float) -> None:
+def write_run(
+    folder: Path,
+    record: dict[str, Any],
+    results: Sequence[Result],
+    best: Result,
+    task: Task,
+    started: float,
+    rights: Rights | None = None,
+) -> None:
     """Write a run around its best cell.
 
     Args:
@@ -29,6 +39,7 @@ def write_run(folder: Path, record: dict[str, Any], results: Sequence[Result], b
         results: one a model or group of models.
         best: the one whose model is handed over.
         started: ``time.monotonic()`` of the run's beginning.
+        rights: which test images the models of the best cell, each trained alone, classify rightly; None where it is not known.
 
     Raises:
         RunError: the folder cannot be written.
@@ -45,6 +56,7 @@ def write_run(folder: Path, record: dict[str, Any], results: Sequence[Result], b
             "histories": {result.cell.id: result.record["history"] for result in results},
             "model": _model(best, target / "model"),
             **_mistakes(task, outputs, target),
+            "paths": _paths(best, rights, task, target),
             "seconds": time.monotonic() - started,
         }
         write_record(target, record)
@@ -73,6 +85,12 @@ def _model(best: Result, folder: Path) -> dict[str, Any]:
         "license": ", ".join(licenses),
         "files": sorted(path.name for path in folder.iterdir()),
     }
+
+
+def _paths(best: Result, rights: Rights | None, task: Task, folder: Path) -> list[dict[str, Any]]:
+    """Where the test images pass through several models: which, how well the paths are chosen, and some images with theirs."""
+    described = describe_paths(best.record["method"], [best], [rights])
+    return [described | {"samples": write_samples(best, task, folder)}] if described else []
 
 
 def _mistakes(task: Task, outputs: torch.Tensor, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""All methods of a comparison with one seed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from hubtune.errors import HubTuneError
+from hubtune.hub import Hub
+from hubtune.pathway.analysis import Rights, read_rights
+from hubtune.tasks import Task
+from hubtune.training.method import Cell, Method, Result
+from hubtune.workflow.planning import Outcome, Plan, Wanted
+from hubtune.workflow.running import CellRunner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched(CellRunner):
+    """Remembers every cell that it was asked for, finished before or now."""
+
+    seen: dict[str, Result] = field(default_factory=dict)
+
+    def run(self, cells: Sequence[tuple[Cell, list[Result]]], hub: Hub, task: Task) -> dict[str, Result | HubTuneError]:
+        outcomes = super().run(cells, hub, task)
+        self.seen.update({id: outcome for id, outcome in outcomes.items() if isinstance(outcome, Result)})
+        return outcomes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What one method did with one seed."""
+
+    result: Result | None
+    """The best by validation."""
+    singles: tuple[Result, ...] = ()
+    """Of a method of one model: the best training of each model."""
+    trained: tuple[Result, ...] = ()
+    """Everything that had to be trained for it, whether or not another method needed it too."""
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        return sum(result.record["seconds"] for result in self.trained)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """All methods with one seed."""
+
+    seed: int
+    task: Task
+    entries: dict[str, Entry]
+    alone: tuple[Result, ...]
+    """One training of each model of the hub alone, the best variant; empty where the comparison holds none."""
+
+    @classmethod
+    def play(cls, contest: Mapping[str, Method], plan: Plan, runner: Watched) -> "Round":
+        """Do every method; all that can be done side by side goes to the engine together."""
+        names = plan.hub.names
+        wanted = {
+            label: [Wanted(method=method, models=models) for models in ([names] if method.takes_many else [(name,) for name in names])]
+            for label, method in contest.items()
+        }
+        outcomes = iter(plan.do([want for each in wanted.values() for want in each]))
+        entries = {}
+        for label, each in wanted.items():
+            entries[label] = _entry([next(outcomes) for _ in each], contest[label], plan, _trained(each, plan, runner.seen))
+        return cls(seed=plan.seed, task=plan.task, entries=entries, alone=_alone(contest, entries, plan))
+
+    @cached_property
+    def rights(self) -> Rights | None:
+        """Which images each model alone gets right, where the task has right answers."""
+        if self.task.kind != "classification" or not self.alone:
+            return None
+        return read_rights([result.folder for result in self.alone], self.task)
+
+    def warnings(self) -> Iterator[str]:
+        for label, entry in self.entries.items():
+            found = entry.result.record.get("summary", {}).get("warnings", ()) if entry.result else ()
+            yield from (f"{label}, seed {self.seed}: {warning}" for warning in found)
+
+
+def _entry(outcomes: Sequence[Outcome], method: Method, plan: Plan, trained: Mapping[str, Result]) -> Entry:
+    results = [outcome.result for outcome in outcomes if outcome.result]
+    errors = {name: str(error) for outcome in outcomes for name, error in outcome.errors.items()}
+    if not results:
+        return Entry(result=None, trained=tuple(trained.values()), error="; ".join(dict.fromkeys(errors.values())))
+    return Entry(result=max(results, key=plan.score), singles=() if method.takes_many else tuple(results), trained=tuple(trained.values()))
+
+
+def _trained(wanted: Sequence[Wanted], plan: Plan, seen: Mapping[str, Result]) -> dict[str, Result]:
+    """The cells behind what is wanted, those that it is built on included, by cell id."""
+    found: dict[str, Result] = {}
+    for want in wanted:
+        for variant in want.method.variants(plan.task):
+            own = (r for r in seen.values() if (r.cell.method, r.cell.models, r.cell.seed) == (variant, want.models, plan.seed))
+            found |= {result.cell.id: result for result in own}
+            found |= _trained([Wanted.of(need) for need in variant.needs(want.models, plan.task)], plan, seen)
+    return found
+
+
+def _alone(contest: Mapping[str, Method], entries: Mapping[str, Entry], plan: Plan) -> tuple[Result, ...]:
+    """A training of each model alone: fine-tune's, else what a method is built on, else any method's; empty where there is none."""
+
+    def candidates() -> Iterator[Sequence[Result]]:
+        yield from (entries[label].singles for label, method in contest.items() if method.name == "fine-tune")
+        for method in contest.values():
+            needs = [need for need in method.variants(plan.task)[0].needs(plan.hub.names, plan.task) if len(need.models) == 1]
+            if [need.models for need in needs] == [(name,) for name in plan.hub.names]:
+                yield [outcome.result for outcome in plan.do([Wanted.of(need) for need in needs]) if outcome.result]
+        yield from (entry.singles for entry in entries.values())
+
+    return next((tuple(found) for found in candidates() if len(found) == len(plan.hub)), ())

@@ -87,7 +87,7 @@ def open_task(data: str, augmentation: str = "none", train: int | None = None, t
     return Task.open(data, augmentation=augmentation).take(train=train, test=test)
 
 
-def settings(pairs: list[str]) -> dict[str, str]:
+def settings(pairs: list[str], option: str = "--set") -> dict[str, str]:
     """``["top_k=2", ...]`` as a dictionary.
 
     Raises:
@@ -95,7 +95,7 @@ def settings(pairs: list[str]) -> dict[str, str]:
     """
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
-        raise ConfigurationError(f"--set {wrong[0]!r} has no value; expected NAME=VALUE, such as --set steps=600")
+        raise ConfigurationError(f"{option} {wrong[0]!r} has no value; expected NAME=VALUE, such as {option} steps=600")
     return {name.strip(): value.strip() for name, _, value in (pair.partition("=") for pair in pairs)}
 
 

@@ -14,8 +14,10 @@ from hubtune.cli.options import (
     InputSize,
     Json,
     Models,
+    Past,
     Seed,
     Strategy,
+    StrategySet,
     Test,
     Train,
     Where,
@@ -25,6 +27,7 @@ from hubtune.cli.options import (
     open_task,
     print_json,
     progress,
+    settings,
 )
 
 
@@ -34,7 +37,11 @@ def search(
     where: Where = None,
     models: Models = None,
     strategy: Strategy = "hybrid-linear",
-    budget: Annotated[int, typer.Option(help="How many models to pick.")] = 2,
+    strategy_set: StrategySet = None,
+    budget: Annotated[
+        str, typer.Option(help="Models to pick, or what the search may spend: 2, 60s, '2000 passes', '3 models, 5 min'.")
+    ] = "2",
+    past: Past = "auto",
     input_size: InputSize = None,
     seed: Seed = 0,
     train: Train = None,
@@ -49,15 +56,17 @@ def search(
     """Pick the models of a hub that are worth fine-tuning on labelled images."""
     from hubtune.engines import engine_named
     from hubtune.selection import search as run_search
+    from hubtune.selection import strategy_named
     from hubtune.training.runtime import Runtime
 
+    picking = strategy_named(strategy, settings(strategy_set or [], "--strategy-set"))
     found = open_hub(hub, where, models)
     task = open_task(data, augmentation, train, test)
     chosen = None if engine is None else engine_named(engine, workers=workers, gpus_per_worker=gpus_per_worker)
     runtime = Runtime(device_name=device or (chosen.default_device if chosen else None))
-    options = {"budget": budget, "input_size": input_size, "seed": seed, "device": str(runtime.device), "engine": chosen}
+    options = {"budget": budget, "input_size": input_size, "seed": seed, "device": str(runtime.device), "engine": chosen, "past": past}
     with progress() as listen:
-        ranking = runtime.on_main(lambda: run_search(found, task, strategy, on_event=listen, **options))
+        ranking = runtime.on_main(lambda: run_search(found, task, picking, on_event=listen, **options))
     if not is_main_process():
         return
     if as_json:
@@ -68,7 +77,9 @@ def search(
     from hubtune.report import search_table
 
     console = Console()
-    for note in task.notes:
+    for note in (*task.notes, *ranking.notes):
         console.print(f"note: {note}", style="yellow", markup=False)
     console.print(search_table(ranking.rows))
     console.print(f"picks: {', '.join(ranking.picks.names)}   ({ranking.seconds:.1f} s, {ranking.forward_passes} forward passes)")
+    if ranking.expected_regret is not None:
+        print(f"the best pick is expected to fall {100 * ranking.expected_regret:.1f} points short of the hub's best model")

@@ -15,8 +15,10 @@ from hubtune.cli.options import (
     InputSize,
     Json,
     Models,
+    Past,
     Seed,
     Strategy,
+    StrategySet,
     Test,
     Train,
     Where,
@@ -39,9 +41,12 @@ def tune(
     method: Annotated[str, typer.Option(help="fine-tune, linear-probe, scratch, or my.module:Class.")] = "fine-tune",
     set_: Annotated[list[str] | None, typer.Option("--set", help="A field of the method: NAME=VALUE; may be repeated.")] = None,
     strategy: Strategy = "hybrid-linear",
+    strategy_set: StrategySet = None,
     budget: Annotated[
-        int | None, typer.Option(help="Search first and go on with so many models; by default 2, or all of --models.")
+        str | None,
+        typer.Option(help="Search first and go on with so many models; by default 2, or all of --models. As in search: '2 models, 60s'."),
     ] = None,
+    past: Past = "auto",
     input_size: InputSize = None,
     seed: Seed = 0,
     train: Train = None,
@@ -58,16 +63,19 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search a hub, transfer the picks, and keep the best model by validation accuracy."""
+    from hubtune.selection import Budget, strategy_named
     from hubtune.workflow import estimate, method_named
     from hubtune.workflow import tune as run_tune
 
     chosen = method_named(method, settings(set_ or []))
+    picking = strategy_named(strategy, settings(strategy_set or [], "--strategy-set"))
     found = open_hub(hub, where, models)
     task = open_task(data, augmentation, train, test)
     if budget is None and models is None and not chosen.takes_many:
-        budget = min(2, len(found))
+        budget = str(min(2, len(found)))
     if dry_run:
-        print_estimate(estimate(task, found, chosen, budget=budget, input_size=input_size, device=device), as_json)
+        picks = None if budget is None else Budget.parse(budget).picks(len(found))
+        print_estimate(estimate(task, found, chosen, budget=picks, input_size=input_size, device=device), as_json)
         return
     with progress() as listen:
         run = run_tune(
@@ -76,7 +84,8 @@ def tune(
             chosen,
             seed=seed,
             budget=budget,
-            strategy=strategy,
+            strategy=picking,
+            past=past,
             input_size=input_size,
             out=out,
             device=device,

@@ -19,6 +19,13 @@ HOVER = (
 )
 
 
+def expected(row: Row) -> str:
+    """The predicted accuracy of a model's fine-tuning, with its interval."""
+    if row.predicted is None or row.low is None or row.high is None:
+        return percent(row.predicted)
+    return f"{percent(row.predicted, 0)} ({100 * row.low:.0f} to {100 * row.high:.0f})"
+
+
 def ranking(record: Record, folder: Path) -> Section | None:
     """The search, where there was one."""
     search = record.search
@@ -39,6 +46,7 @@ def ranking(record: Record, folder: Path) -> Section | None:
         picks=order,
         chosen=set(record.chosen.models) if record.chosen else set(),
         proxies=proxies,
+        predicted={row.name: expected(row) for row in scored if row.predicted is not None},
         chart=chart("ranking-chart", "Score of every model against its size and cost", *views, height=400) if views else None,
     )
     return Section("ranking", "Ranking", body, charts=bool(views))

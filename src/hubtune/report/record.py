@@ -72,6 +72,9 @@ class Row(Part):
     seconds: float | None = None
     error: str | None = None
     scores: dict[str, float] = {}
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
     card: Card = Card()
 
     @property
@@ -87,6 +90,9 @@ class Search(Part):
     strategy: str | None = None
     budget: int | None = None
     seconds: float | None = None
+    forward_passes: int | None = None
+    expected_regret: float | None = None
+    notes: list[str] = []
     picks: list[str] = []
     rows: list[Row] = []
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from hubtune.report.comparison import difference, written
 from hubtune.report.headline import interval
+from hubtune.report.ranking import expected
 from hubtune.report.record import Comparison, Record, Row, parse, parse_rows
 from hubtune.report.section import count, duration, metric_name, percent, score, several
 
@@ -85,7 +86,9 @@ def _lines(record: Record, report: Path | None) -> list[tuple[str, str]]:
 
 def _table(rows: list[Row], picks: set[str], limit: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, right in (("#", True), ("model", False), ("score", True), ("parameters", True), ("time", True), ("", False)):
+    predicted = any(row.predicted is not None for row in rows)
+    columns = [("#", True), ("model", False), ("score", True), *([("predicted accuracy", True)] if predicted else [])]
+    for name, right in (*columns, ("parameters", True), ("time", True), ("", False)):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     ordered = sorted(rows, key=lambda row: row.place)
     for place, row in enumerate(ordered[:limit], start=1):
@@ -94,7 +97,7 @@ def _table(rows: list[Row], picks: set[str], limit: int) -> Table:
             if row.error is not None
             else Text("picked" if row.name in picks else "", style="green")
         )
-        numbers = (score(row.score), count(row.card.params), duration(row.seconds))
+        numbers = (score(row.score), *([expected(row)] if predicted else []), count(row.card.params), duration(row.seconds))
         table.add_row("" if row.score is None else str(row.rank or place), Text(row.name), *numbers, note)
     if len(ordered) > limit:
         table.add_row("", Text(f"and {len(ordered) - limit} more", style="dim"))

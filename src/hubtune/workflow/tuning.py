@@ -13,13 +13,14 @@ from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError
 from hubtune.hub import Hub
 from hubtune.runs import Listener, read_record, runs_folder, silent
-from hubtune.selection import Strategy, search
+from hubtune.selection import Budget, Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
-from hubtune.training.method import Method, Result
+from hubtune.training.method import Method
 from hubtune.training.runtime import Runtime
 from hubtune.workflow.methods import method_named
 from hubtune.workflow.outcome import write_run
+from hubtune.workflow.paths import known_rights
 from hubtune.workflow.planning import Plan, Wanted, nothing_finished
 from hubtune.workflow.running import CellRunner
 
@@ -53,8 +54,9 @@ def tune(
     method: str | Method = "fine-tune",
     *,
     seed: int = 0,
-    budget: int | None = None,
+    budget: int | str | Budget | None = None,
     strategy: str | Strategy = "hybrid-linear",
+    past: str | Path = "auto",
     input_size: int | None = None,
     out: Path | str | None = None,
     device: str | None = None,
@@ -75,8 +77,9 @@ def tune(
     Args:
         method: a name such as "fine-tune", or a method with its fields.
         seed: decides every draw.
-        budget: search first, and go on with that many models; None takes the hub as it is.
+        budget: search first, and go on with that many models; None takes the hub as it is. May limit the search too: "2 models, 60s".
         strategy: of the search.
+        past: the runs from which the search predicts accuracies: "auto", "none", or a CSV or parquet file.
         input_size: largest side in pixels: models made for larger images see them at this size, the others at their own; None is no limit.
         out: the run's folder; by default one under ``HUBTUNE_RUNS``, named after the task and what was asked.
         device: such as "cpu" or "cuda"; None is the best there is.
@@ -108,6 +111,7 @@ def tune(
     ranking = None
     if budget is not None:
         options = {"budget": budget, "input_size": input_size, "seed": seed, "device": str(runtime.device), "engine": chosen_engine}
+        options["past"] = past
         ranking = runtime.on_main(lambda: search(hub, task, strategy, on_event=listener, **options))
         hub = ranking.picks
     if len(hub) == 0:
@@ -140,7 +144,7 @@ def tune(
             "method": chosen_method.name,
             "config": chosen_method.config(),
             "strategy": ranking.strategy if ranking else None,
-            "budget": budget,
+            "budget": ranking.budget if ranking else None,
             "seed": seed,
             "input_size": input_size,
         }
@@ -157,12 +161,12 @@ def tune(
         ],
     }
     folder = Path(out) if out is not None else root / _run_name(task, hub, chosen_method, record["request"])
-    return runtime.on_main(lambda: _written(folder, record, results, best, task, started))
 
+    def written() -> Run:
+        write_run(folder, record, results, best, task, started, known_rights(plan, chosen_method))
+        return Run.read(folder)
 
-def _written(folder: Path, record: dict[str, Any], results: list[Result], best: Result, task: Task, started: float) -> Run:
-    write_run(folder, record, results, best, task, started)
-    return Run.read(folder)
+    return runtime.on_main(written)
 
 
 def _run_name(task: Task, hub: Hub, method: Method, request: dict[str, Any]) -> str:

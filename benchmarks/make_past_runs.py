@@ -3,7 +3,7 @@
 Command:   python benchmarks/make_past_runs.py             (minutes on two cores; the accuracies are those of regret_embedded.py)
 Reads:     benchmarks/results/regret_embedded.json
 Writes:    src/hubtune/selection/past_runs.csv: a row for each model, task and seed; columns model, task, seed, accuracy, what is known of
-           the task (classes, images, fingerprint), of the model (card fields), and a column for each proxy.
+           the task (classes, training images), of the model (card fields), and a column for each proxy.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def rows(hub: ht.Hub, name: str, raw: list[dict[str, float]]) -> list[dict[str, 
     """One for each model and seed of a task."""
     task = ht.Task.open(f"demo:{name}")
     known = scores(hub, task)
-    about = {"task": task.name, "classes": task.num_classes, "images": len(task.train), "fingerprint": task.fingerprint[:16]}
+    about = {"task": task.name, "classes": task.num_classes, "images": len(task.train)}
     return [
         {"model": card.name, "seed": seed, "accuracy": round(accuracy[card.name], 5)}
         | about
@@ -53,7 +53,7 @@ def main() -> None:
     for name, raw in json.loads(RESULTS.read_text())["raw"].items():
         table += rows(hub, name, raw)
         print(f"{name}: {len(hub)} models scored", flush=True)
-    columns = ["model", "task", "seed", "accuracy", "classes", "images", "fingerprint", *CARD, *PROXIES]
+    columns = ["model", "task", "seed", "accuracy", "classes", "images", *CARD, *PROXIES]
     with open(TABLE, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()

@@ -25,7 +25,7 @@ class MetaLearned:
     predicts: ClassVar[bool] = True
     """Needs predicted accuracies among the scores."""
 
-    proxies: tuple[str, ...] = ("loo-ridge", "logme")
+    proxies: tuple[str, ...] = ("knn", "loo-ridge", "logme")
     """Proxies that the prediction reads beside the cards. Empty: no image is run through any model, and the cards and the models' past
     runs decide alone."""
     name: str = "meta-learned"

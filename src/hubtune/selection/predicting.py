@@ -14,14 +14,14 @@ tasks left out. Unknown values stand at the mean.
 
 Intervals are CV+ over tasks: with f_-k fitted without task k and R_i = |y_i - f_-k(i)(x_i)|, the interval of level 1 - α spans from the
 lower quantile of f_-k(i)(x) - R_i to the upper quantile of f_-k(i)(x) + R_i over all n cells i, of rank ⌈(1 - α)(n + 1)⌉. Whole tasks are
-left out since the next task is a new one.
+left out since the next task is a new one; tasks of one name count as one.
 
 Source: Barber et al. (2021), "Predictive inference with the jackknife+", section 3 (CV+); for groups left out whole, Dunn et al. (2022),
 "Distribution-free prediction sets for two-layer hierarchical models".
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ import numpy as np
 from hubtune.errors import SearchError
 from hubtune.hub import ModelCard
 from hubtune.proxies import PROXIES
-from hubtune.selection.past_runs import PastCell
+from hubtune.selection.past_runs import PastRun
 from hubtune.tasks import Task
 
 NOMINAL = 0.9
@@ -67,15 +67,15 @@ class TaskFacts:
     """What is known of a task before anything runs."""
 
     classes: int | None
-    images: int | None
-    """For training."""
+    train: int | None
+    """Training images."""
 
     @classmethod
     def of(cls, task: Task) -> "TaskFacts | None":
         """None for a task whose outcome is no accuracy."""
         if task.metric != "accuracy":
             return None
-        return cls(classes=getattr(task, "num_classes", None), images=len(task.train))
+        return cls(classes=getattr(task, "num_classes", None), train=len(task.train))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Predictions:
         return float(np.mean([mass @ accuracy_of(grid + shift) for shift in self.shifts]))
 
 
-def predict(past: Sequence[PastCell], task: TaskFacts, cards: Sequence[ModelCard], scores: Scores) -> Predictions:
+def predict(past: Sequence[PastRun], task: TaskFacts, cards: Sequence[ModelCard], scores: Scores) -> Predictions:
     """Accuracies to expect of the models on a task.
 
     Args:
@@ -161,6 +161,8 @@ def predict(past: Sequence[PastCell], task: TaskFacts, cards: Sequence[ModelCard
 class _Group:
     """The cells of one past task."""
 
+    task: str
+    """Its name."""
     models: list[str]
     columns: Matrix
     """(n, p), without the models' own past."""
@@ -173,7 +175,7 @@ class _Predictor:
     """Ridge regressions: one on all past tasks, and one without each."""
 
     proxies: Sequence[str]
-    groups: Mapping[str, _Group]
+    groups: Sequence[_Group]
     penalty: float
     deviations: np.ndarray
     shifts: np.ndarray
@@ -182,17 +184,17 @@ class _Predictor:
 
     @property
     def basis(self) -> str:
-        cells = sum(len(group.models) for group in self.groups.values())
-        models = len({model for group in self.groups.values() for model in group.models})
+        cells = sum(len(group.models) for group in self.groups)
+        models = len({model for group in self.groups for model in group.models})
         read = ", ".join([*self.proxies, "the cards"])
-        return f"{cells} past fine-tunings of {models} models on {len(self.groups)} tasks, by {read}"
+        return f"{cells} past fine-tunings of {models} models on {len(self.residuals)} tasks, by {read}"
 
     @classmethod
-    def fit(cls, past: Sequence[PastCell], proxies: Sequence[str]) -> "_Predictor":
+    def fit(cls, past: Sequence[PastRun], proxies: Sequence[str]) -> "_Predictor":
         """The predictor that reads as many of the proxies as past runs know."""
         for read in _choices(past, proxies):
             groups = _grouped(past, read)
-            if len(groups) >= LEAST_TASKS and sum(len(group.models) for group in groups.values()) >= LEAST_CELLS:
+            if len({group.task for group in groups}) >= LEAST_TASKS and sum(len(group.models) for group in groups) >= LEAST_CELLS:
                 break
         else:
             cells, tasks = len(past), len({cell.task for cell in past})
@@ -221,16 +223,13 @@ class _Predictor:
             {proxy: np.array([scores[name][proxy] for name in models]) for proxy in self.proxies},
             {field: np.array([getattr(card, field) or math.nan for card in cards], dtype=float) for field in _CARD},
             task.classes,
-            task.images,
+            task.train,
         )
         centre = _regression(self.groups, self.penalty)(models, columns)
-        left_out = {
-            skipped: _regression({name: group for name, group in self.groups.items() if name != skipped}, self.penalty)(models, columns)
-            for skipped in self.groups
-        }
+        left_out = [_regression(_others(self.groups, task), self.penalty)(models, columns) for task in self.residuals]
         errors = np.concatenate(list(self.residuals.values()))
-        which = np.repeat(np.arange(len(self.groups)), [len(error) for error in self.residuals.values()])
-        low, high = _ends(np.stack(list(left_out.values())), errors, which)
+        which = np.repeat(np.arange(len(left_out)), [len(error) for error in self.residuals.values()])
+        low, high = _ends(np.stack(left_out), errors, which)
         # Where the regressions without one task disagree, the one with all need not lie between their ends.
         return accuracy_of(centre), accuracy_of(np.minimum(low, centre)), accuracy_of(np.maximum(high, centre))
 
@@ -238,37 +237,42 @@ class _Predictor:
 _CARD = ("params", "flops")
 
 
-def _choices(past: Sequence[PastCell], proxies: Sequence[str]) -> list[list[str]]:
+def _choices(past: Sequence[PastRun], proxies: Sequence[str]) -> list[list[str]]:
     """What to read, the most telling first: all proxies that past runs know, then each alone, then none."""
     known = [proxy for proxy in proxies if any(proxy in cell.scores for cell in past)]
     alone = sorted(known, key=lambda proxy: -sum(proxy in cell.scores for cell in past))
     return [known, *([proxy] for proxy in alone), []]
 
 
-def _grouped(past: Sequence[PastCell], proxies: Sequence[str]) -> dict[str, _Group]:
+def _grouped(past: Sequence[PastRun], proxies: Sequence[str]) -> list[_Group]:
     """Tasks with the cells that know all of the proxies."""
-    members: dict[str, list[PastCell]] = {}
+    members: dict[tuple[str, str], list[PastRun]] = {}
     for cell in past:
         if all(proxy in cell.scores for proxy in proxies):
-            members.setdefault(cell.task, []).append(cell)
-    return {
-        task: _Group(
+            members.setdefault((cell.task, cell.images), []).append(cell)
+    return [
+        _Group(
+            task=task,
             models=[cell.model for cell in cells],
             columns=_columns(
                 proxies,
                 {proxy: np.array([cell.scores[proxy] for cell in cells]) for proxy in proxies},
                 {field: np.array([float(cell.card.get(field) or math.nan) for cell in cells]) for field in _CARD},
                 cells[0].classes,
-                cells[0].images,
+                cells[0].train,
             ),
             odds=log_odds(np.array([cell.accuracy for cell in cells])),
         )
-        for task, cells in members.items()
-    }
+        for (task, _), cells in members.items()
+    ]
+
+
+def _others(groups: Sequence[_Group], task: str) -> list[_Group]:
+    return [group for group in groups if group.task != task]
 
 
 def _columns(
-    proxies: Sequence[str], scores: Mapping[str, np.ndarray], card: Mapping[str, np.ndarray], classes: int | None, images: int | None
+    proxies: Sequence[str], scores: Mapping[str, np.ndarray], card: Mapping[str, np.ndarray], classes: int | None, train: int | None
 ) -> Matrix:
     """What describes the n models of one pool on one task: (n, p), NaN where unknown."""
     size = len(next(iter(card.values())))
@@ -283,44 +287,38 @@ def _columns(
             columns.append((values - values.mean()) / spread if spread > 0 else np.zeros(size))
     columns += [np.log10(card[field]) for field in _CARD]
     columns.append(np.full(size, -math.log(classes - 1) if classes and classes > 1 else math.nan))
-    columns.append(np.full(size, math.log(images) if images else math.nan))
+    columns.append(np.full(size, math.log(train) if train else math.nan))
     return np.stack(columns, axis=1)
 
 
 class _Past:
     """How models did on past tasks: their mean of y less the task's mean, shrunk as n / (n + 1)."""
 
-    def __init__(self, groups: Mapping[str, _Group]):
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
-        self._own = {}
-        for task, group in groups.items():
-            for model, value in zip(group.models, group.odds - group.odds.mean(), strict=True):
-                self._sums[model] = self._sums.get(model, 0.0) + value
-                self._counts[model] = self._counts.get(model, 0) + 1
-                self._own[task, model] = value
+    def __init__(self, groups: Sequence[_Group]):
+        self._leads: dict[str, list[tuple[str, float]]] = {}
+        for group in groups:
+            for model, lead in zip(group.models, group.odds - group.odds.mean(), strict=True):
+                self._leads.setdefault(model, []).append((group.task, lead))
 
     def of(self, models: Sequence[str], without: str | None = None) -> np.ndarray:
         """(n,) for some models; the task ``without`` counts as not known."""
         values = np.zeros(len(models))
         for row, model in enumerate(models):
-            if model in self._sums:
-                own = self._own.get((without, model))
-                total, count = self._sums[model] - (own or 0.0), self._counts[model] - (own is not None)
-                values[row] = total / (count + 1)
+            known = [lead for task, lead in self._leads.get(model, ()) if task != without]
+            values[row] = sum(known) / (len(known) + 1)
         return values
 
 
-def _regression(groups: Mapping[str, _Group], penalty: float):
+def _regression(groups: Sequence[_Group], penalty: float) -> Callable[[Sequence[str], Matrix], np.ndarray]:
     """f: from models and columns to log-odds.
 
     Minimises Σ_i w_i (y_i - z_i b - c)² + penalty |b|² over b and c, with standardised columns z and weights w that are equal over tasks
     and sum to the number of cells.
     """
     past = _Past(groups)
-    columns = np.concatenate([np.column_stack([group.columns, past.of(group.models, task)]) for task, group in groups.items()])
-    odds = np.concatenate([group.odds for group in groups.values()])
-    weights = np.concatenate([np.full(len(group.odds), len(odds) / len(groups) / len(group.odds)) for group in groups.values()])
+    columns = np.concatenate([np.column_stack([group.columns, past.of(group.models, group.task)]) for group in groups])
+    odds = np.concatenate([group.odds for group in groups])
+    weights = np.concatenate([np.full(len(group.odds), len(odds) / len(groups) / len(group.odds)) for group in groups])
     known = ~np.isnan(columns)
     filled = np.where(known, columns, 0.0)
     totals = np.maximum(known.sum(0), 1)
@@ -342,13 +340,13 @@ def _regression(groups: Mapping[str, _Group], penalty: float):
     return answer
 
 
-def _left_out(groups: Mapping[str, _Group], penalty: float) -> dict[str, np.ndarray]:
+def _left_out(groups: Sequence[_Group], penalty: float) -> dict[str, np.ndarray]:
     """By task, y - f of its cells, f fitted on the other tasks."""
-    errors = {}
-    for task, group in groups.items():
-        others = {name: other for name, other in groups.items() if name != task}
-        errors[task] = group.odds - _regression(others, penalty)(group.models, group.columns)
-    return errors
+    errors: dict[str, list[np.ndarray]] = {}
+    fitted = {task: _regression(_others(groups, task), penalty) for task in dict.fromkeys(group.task for group in groups)}
+    for group in groups:
+        errors.setdefault(group.task, []).append(group.odds - fitted[group.task](group.models, group.columns))
+    return {task: np.concatenate(parts) for task, parts in errors.items()}
 
 
 def _ends(answers: Matrix, errors: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from hubtune.proxies import find_proxy
 from hubtune.runs import Listener, silent
 from hubtune.selection.budget import Budget
 from hubtune.selection.meta_learned import PREDICTED
-from hubtune.selection.past_runs import DIGITS, PastRun, cells, past_runs
+from hubtune.selection.past_runs import PastRun, cells, past_runs
 from hubtune.selection.predicting import PredictionError, Predictions, TaskFacts, predict
 from hubtune.selection.ranking import Ranking
 from hubtune.selection.rounds import Round, Staged, part, within
@@ -199,7 +199,7 @@ class _Search:
         if facts is None:
             self.notes.append(f"no predicted accuracies: past runs are of classification, and this is a {self.task.kind} task")
             return
-        past = cells(self.runs, without=(self.task.name, self.task.fingerprint[:DIGITS]))
+        past = cells(self.runs, without=self.task.name)
         usable = [card for card in self.hub if card.name in self.found and not self.found[card.name].error]
         scores = {card.name: self.found[card.name].scores if self.found[card.name].share == 1 else {} for card in usable}
         try:

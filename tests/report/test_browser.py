@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import hubtune
 from hubtune import report
 
 pytestmark = pytest.mark.browser
@@ -42,7 +43,19 @@ def pages(make_record, make_run, tmp_path_factory):
     search = {key: usual[key] for key in ("format", "created", "request", "task", "search")} | {"kind": "search"}
     runs = {"usual": (usual, 5), "evil": (evil, 5), "many": (many, 5), "search": (search, 1), "empty": ({"format": 1}, 0)}
     root = tmp_path_factory.mktemp("pages")
-    return {name: (report.write(make_run(root / name, record)).as_uri(), charts) for name, (record, charts) in runs.items()}
+    made = {name: (report.write(make_run(root / name, record)).as_uri(), charts) for name, (record, charts) in runs.items()}
+    return made | {"regret": (report.write_regret(regret_study(), root / "regret.html").as_uri(), 9)}
+
+
+def regret_study():
+    """Of six models, one of them called like an element, on twenty tasks."""
+    rows = [
+        {"model": f"model {i}" if i else EVIL[0], "task": f"a task with a name {j}", "accuracy": (3 * i + 5 * j) % 11 / 11}
+        | {"upstream_images": i, "linear": (i * j) % 7, EVIL[1]: (i + j) % 5}
+        for i in range(6)
+        for j in range(20)
+    ]
+    return hubtune.regret(rows, log_odds=True).to_dict()
 
 
 @pytest.fixture
@@ -83,10 +96,18 @@ def check_that_it_draws_and_fits(page, charts: int):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("name", ["many", "empty"])
+@pytest.mark.parametrize("name", ["many", "empty", "regret"])
 def test_a_page_draws_and_fits(opened, pages, name):
     address, charts = pages[name]
     check_that_it_draws_and_fits(opened(address, 1280), charts)
+
+
+def test_one_choice_of_a_proxy_serves_all_charts(opened, pages):
+    page = opened(pages["regret"][0], 1280)
+    before = page.locator("#pool-0-chart-7 .xtitle").text_content()
+    page.get_by_role("button", name=EVIL[1]).click()
+    assert page.evaluate("[...document.querySelectorAll('.plot')].every((plot) => plot.dataset.view === '1')")
+    assert page.locator("#pool-0-chart-7 .xtitle").text_content() != before
 
 
 def test_tags_in_labels_are_shown_as_text(opened, pages):

@@ -110,7 +110,7 @@ class _Drawer:
                 "yaxis": {"rangemode": "tozero", **_ticks(measure)},
                 "hovermode": "closest",
             }
-            views.append({"label": proxy, "data": traces, "layout": layout})
+            views.append({"data": traces, "layout": layout})
         title = "Optimal picks" if measure == "optimal" else NAMES[measure]
         return self._chart(title, f"{title} against the number of models fine-tuned", views, 300)
 
@@ -138,7 +138,7 @@ class _Drawer:
                             "best of them %{customdata[1]:.1%}, %{customdata[2]:.1%} below the best model<extra></extra>",
                         }
                     )
-            views.append({"label": proxy, "data": traces, "layout": self._bars(axis, self.tasks[::-1])})
+            views.append({"data": traces, "layout": self._bars(axis, self.tasks[::-1])})
         title = {"proxy": "Task-aware", "hybrid": "Hybrid", AGNOSTIC: "Task-agnostic"}[role]
         return self._chart(title, f"{title}: {NAMES[self.measure].lower()} by task", views, 70 + 26 * len(self.tasks))
 
@@ -163,7 +163,7 @@ class _Drawer:
             ends = f"\N{LEFTWARDS ARROW} {label(names[1], 20)} \N{MIDDLE DOT} {label(names[0], 20)} \N{RIGHTWARDS ARROW}"
             worst = 1.05 * max((abs(row[self.measure]) for row in rows), default=0) or 0.1
             axis = {**_ticks(self.measure), "title": {"text": ends}, "range": [-worst, worst], "zeroline": True}
-            views.append({"label": proxy, "data": [trace] if rows else [], "layout": self._bars(axis, [row["task"] for row in rows])})
+            views.append({"data": [trace] if rows else [], "layout": self._bars(axis, [row["task"] for row in rows])})
         title = {AGNOSTIC: "Task-agnostic", "hybrid": "Hybrid", "first": self.name("first", "").capitalize()}[first]
         other = "another proxy" if first == "first" else "task-aware"
         return self._chart(f"{title} or {other}, B = {budget}", f"{title} against {other}, by task", views, 90 + 26 * len(self.tasks))

@@ -37,7 +37,8 @@ def comparison(record: Record, folder: Path) -> Section | None:
 
 def pareto(rows: list[Contestant], found: Comparison) -> list[Contestant]:
     """The methods than which no other is both cheaper and better, cheapest first; analyses know too much to be among them."""
-    methods = sorted((row for row in rows if not row.analysis), key=lambda row: (row.flops or 0, -(found.score(row) or 0)))
+    known = (row for row in rows if row.flops and found.score(row) is not None and not row.analysis)
+    methods = sorted(known, key=lambda row: (row.flops or 0, -(found.score(row) or 0)))
     front: list[Contestant] = []
     for row in methods:
         if not front or (found.score(row) or 0) > (found.score(front[-1]) or 0):
@@ -87,7 +88,9 @@ def _figure(points: list[Contestant], found: Comparison) -> dict[str, Any]:
         "line": {"color": "var(--accent)", "width": 2, "dash": "dot"},
         "hoverinfo": "skip",
     }
-    names = place([(x, y, label(row.label, 32)) for x, y, row in zip(logs, values, points, strict=True)], x_range, y_range)
+    named = [(x, y, label(row.label, 32)) for x, y, row in zip(logs, values, points, strict=True)]
+    corners = [(math.log10(row.flops or 1), found.score(row) or 0.0) for row in front]
+    names = place(named, spreads, corners, x_range, y_range)
     layout = {
         "xaxis": {"title": {"text": "FLOPs an image"}, "type": "log", "range": x_range, "tickformat": "~s", "dtick": "D2"},
         "yaxis": {"title": {"text": metric_name(found.metric).lower()}, "range": y_range, **({"tickformat": ".0%"} if share else {})},

@@ -1,5 +1,6 @@
 """Which models the images of a task pass through: what the record of a routed run says of it."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -10,9 +11,12 @@ import torch
 from PIL import Image
 
 from hubtune.errors import ConfigurationError
-from hubtune.pathway.analysis import Rights, weight_quality
+from hubtune.pathway.analysis import Rights, read_rights, weight_quality
 from hubtune.tasks import Task
-from hubtune.training.method import Result
+from hubtune.training.method import Method, Result
+from hubtune.training.trained_method import TrainedMethod
+from hubtune.workflow.methods import method_named
+from hubtune.workflow.planning import Plan, Wanted
 
 SAMPLES = 12
 """Images that are shown with their weights."""
@@ -56,6 +60,17 @@ def _quality(path: np.ndarray, models: Sequence[str], rights: Rights) -> dict[st
     except ConfigurationError:
         return None
     return {"by_weight": quality.by_weight, "at_random": quality.at_random, "images": quality.images}
+
+
+def known_rights(plan: Plan, method: Method) -> Rights | None:
+    """Which test images the hub's models get right alone, where their fine-tunings by a method's schedule are finished already."""
+    if plan.task.kind != "classification" or not isinstance(method, TrainedMethod):
+        return None
+    schedule = {field.name for field in dataclasses.fields(TrainedMethod)} | {"learning_rates"}
+    alone = method_named("fine-tune", {name: value for name, value in method.config().items() if name in schedule})
+    results = [plan.known(Wanted(method=alone, models=(name,))) for name in plan.hub.names]
+    folders = [result.folder for result in results if result]
+    return read_rights(folders, plan.task) if len(folders) == len(results) else None
 
 
 def write_samples(result: Result, task: Task, folder: Path) -> list[dict[str, Any]]:

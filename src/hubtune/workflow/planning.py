@@ -8,7 +8,7 @@ from typing import Any
 from hubtune.errors import HubTuneError, TrainingError
 from hubtune.hub import Hub
 from hubtune.tasks import Task
-from hubtune.training.cells import Unfinished
+from hubtune.training.cells import Unfinished, Work
 from hubtune.training.loop import OutOfTime
 from hubtune.training.method import Cell, Method, Need, Result
 from hubtune.workflow.methods import method_named
@@ -30,6 +30,17 @@ class Wanted:
     def key(self) -> str:
         """Equal for what is equally configured."""
         return json.dumps([type(self.method).__qualname__, self.method.config(), self.models], sort_keys=True)
+
+
+def every_training(wanted: Sequence[Wanted], task: Task) -> list[Wanted]:
+    """All variants of what is wanted and of what it is built on, each once, in an order in which they could be done."""
+    found: dict[str, Wanted] = {}
+    for want in wanted:
+        for variant in want.method.variants(task):
+            needs = [Wanted.of(need) for need in variant.needs(want.models, task)]
+            training = Wanted(method=variant, models=want.models)
+            found |= {each.key: each for each in (*every_training(needs, task), training)}
+    return list(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +97,14 @@ class Plan:
                 label = f"{'+'.join(cell.models)} {json.dumps(_difference(cell.method, wanted[i].method))}"
                 errors[i][label] = TrainingError(outcome.record["error"]) if isinstance(outcome, Result) else outcome
         return [Outcome(result=best.get(i), errors=errors[i]) for i in range(len(wanted))]
+
+    def known(self, wanted: Wanted) -> Result | None:
+        """The best variant of something that is built on nothing else, where all are finished already; nothing is trained."""
+        cells = [self._cell(variant, wanted.models, []) for variant in wanted.method.variants(self.task)]
+        work = Work(root=self.runner.root, runtime=self.runner.runtime)
+        results = [result for cell in cells if (result := work.finished(cell))]
+        well = [result for result in results if not result.record.get("error")]
+        return max(well, key=self.score) if well and len(results) == len(cells) else None
 
     def score(self, result: Result) -> float:
         """Of the validation split; higher is better."""

@@ -1,0 +1,179 @@
+"""The sections of a comparison and of a routed run: what they show, and what they leave out."""
+
+import html
+import io
+import re
+from copy import deepcopy
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from hubtune import report
+from hubtune.report import page as page_module
+from hubtune.report.comparison import pareto
+from hubtune.report.labels import place
+from hubtune.report.record import parse
+
+MODELS = ["resnet8_glyphs", "resnet8_poses", "vgg9_textures", "mobilenet_cifar100", "vit_dots"]
+COSTS = {"fine-tune": (25e6, 0.601), "ensemble": (131e6, 0.668), "ensemble-top-k": (63e6, 0.652), "distill": (25e6, 0.64)}
+
+
+def row(label: str, accuracy: float, flops: float | None, spread: float = 0.008, **more) -> dict:
+    difference = {"mean": accuracy - 0.601, "low": accuracy - 0.62, "high": accuracy - 0.58}
+    summary = {"mean": {"test_accuracy": accuracy}, "spread": {"test_accuracy": spread}, "flops": flops, "seconds": 130 * accuracy}
+    return {"label": label, "method": label, "analysis": False, "config": {}, "difference": difference, **summary, **more}
+
+
+def made_comparison() -> dict:
+    rows = [row(label, accuracy, flops) for label, (flops, accuracy) in COSTS.items()]
+    rows[0]["difference"] = None
+    for k, accuracy in ((1, 0.62), (2, 0.671), (3, 0.674)):
+        label = "hub-pathway" if k == 2 else f"hub-pathway k = {k}"
+        rows.append(row(label, accuracy, 3e6 + 26e6 * k, method="hub-pathway", config={"top_k": k, "cost_weight": 0.0, "exploit": True}))
+    failed = {"label": "soup-uniform", "method": "soup-uniform", "error": "a soup was asked of different architectures", "runs": []}
+    analyses = [
+        row("best-single", 0.601, 25e6, analysis=True),
+        row("best-single, chosen on test", 0.607, 25e6, analysis=True),
+        row("oracle", 0.79, None, analysis=True),
+    ]
+    return {
+        "format": 1,
+        "kind": "compare",
+        "created": "2026-02-03T14:05:00+00:00",
+        "hubtune": "0.1.0",
+        "seconds": 812.0,
+        "request": {"data": "demo:shapes", "hub": "demo", "methods": [*COSTS, "hub-pathway"], "budget": 5, "seeds": [0, 1, 2]},
+        "task": {
+            "name": "shapes",
+            "kind": "classification",
+            "class_names": ["disc", "ring", "star"],
+            "sizes": {"train": 800, "test": 2000},
+        },
+        "comparison": {
+            "reference": "fine-tune",
+            "metric": "test_accuracy",
+            "seeds": [0, 1, 2],
+            "models": MODELS,
+            "rows": [*rows, failed, *analyses],
+        },
+        "paths": [
+            {
+                "label": label,
+                "models": MODELS,
+                "weights": weights,
+                "activated": [min(1.0, 2 * weight) for weight in weights],
+                "quality": {"by_weight": 0.83, "at_random": 0.61, "images": 1580},
+                "samples": [
+                    {"image": f"paths/{i:02d}.png", "id": f"test[{i}]", "target": i % 3, "label": (i + (i == 4)) % 3}
+                    | {"weights": [0.6 if j == i % 5 else 0.31 if j == (i + 1) % 5 else 0.0 for j in range(5)]}
+                    for i in range(12)
+                ]
+                * (label == "hub-pathway"),
+            }
+            for label, weights in {
+                "hub-pathway": [0.35, 0.3, 0.2, 0.1, 0.05],
+                "hub-pathway k = 1": [0.45, 0.3, 0.15, 0.06, 0.04],
+            }.items()
+        ],
+    }
+
+
+def made_folder(folder: Path) -> Path:
+    (folder / "paths").mkdir(parents=True)
+    for i in range(12):
+        Image.new("RGB", (32, 32), (20 * i, 255 - 20 * i, 90)).save(folder / f"paths/{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return made_folder(tmp_path / "run")
+
+
+def page(record: dict, folder: Path) -> str:
+    with patch.object(page_module, "get_plotlyjs", return_value="'plotly'"):
+        return report.render(record, folder)
+
+
+def text_of(page: str, section: str) -> str:
+    [body] = re.findall(rf'<section id="{section}".*?</section>', page, re.DOTALL)
+    body = re.sub(r"<script.*?</script>", "", body, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_the_page_of_a_comparison_says_what_was_found(folder):
+    made = page(made_comparison(), folder)
+    assert (
+        "Of 8 methods over 3 seeds, hub-pathway k = 3 does best: test accuracy 67.4%, at 81.0 M FLOPs an image; 1 failed."
+        in html.unescape(made)
+    )
+    table = text_of(made, "comparison")
+    assert "67.1% ± 0.8 +7.0 (+5.1 to +9.1)" in table
+    assert "failed: a soup was asked of different architectures" in table
+    room = text_of(made, "headroom")
+    assert room.index("best-single") < room.index("ensemble-top-k") < room.index("hub-pathway") < room.index("oracle")
+    assert "hub-pathway: top_k" in text_of(made, "sweeps")
+    assert "cost_weight" not in text_of(made, "sweeps")
+    assert "83.0% 61.0% 1.58 k" in text_of(made, "paths")
+    samples = text_of(made, "samples")
+    assert "resnet8_glyphs 60%" in samples
+    assert samples.count("truly") == 1
+    assert made.count("data:image/png") == 12
+
+
+def test_the_front_holds_what_no_other_is_cheaper_and_better_than():
+    found = parse(made_comparison()).comparison
+    front = [row.label for row in pareto(found.rows, found)]
+    assert front == ["distill", "hub-pathway", "hub-pathway k = 3"]
+    labels = {row.label: row for row in found.rows}
+    for name, other in labels.items():
+        if name not in front and other.flops and not other.analysis:
+            assert any(labels[f].flops <= other.flops and found.score(labels[f]) >= found.score(other) for f in front)
+
+
+def test_labels_do_not_cover_each_other():
+    points = [(7.4, 0.6 + 0.002 * i, "a method's name") for i in range(6)]
+    annotations = place(points, [0.01] * 6, [(7.0, 0.6), (7.9, 0.7)], (7.0, 8.0), (0.55, 0.7))
+    boxes = []
+    for (x, y, text), note in zip(points, annotations, strict=True):
+        px, py = (x - 7) * 1000 + note["ax"], (1 - (y - 0.55) / 0.15) * 350 + note["ay"]
+        boxes.append((px - 3.2 * len(text), py - 7.5, px + 3.2 * len(text), py + 7.5))
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
+
+
+def test_paths_without_single_models_say_what_is_missing(folder):
+    record = made_comparison()
+    for path in record["paths"]:
+        path["quality"] = None
+    assert "add fine-tune to the methods" in text_of(page(record, folder), "paths")
+    del record["comparison"]
+    assert "hubtune compare DATA" in text_of(page(record, folder), "paths")
+
+
+@pytest.mark.parametrize("part", ["comparison", "paths"])
+def test_a_part_that_is_absent_is_a_section_less(folder, part):
+    record = made_comparison()
+    del record[part]
+    assert f'<section id="{part}"' not in page(record, folder)
+    assert '<section id="comparison"' not in page({"format": 1}, folder)
+
+
+def test_nothing_that_ended_well_is_a_table_of_reasons(folder):
+    record = deepcopy(made_comparison())
+    record["comparison"]["rows"] = record["comparison"]["rows"][7:8]
+    made = page(record, folder)
+    assert "failed: a soup" in text_of(made, "comparison")
+    assert "pareto-chart" not in made
+
+
+def test_the_terminal_shows_the_same_table():
+    console = Console(file=io.StringIO(), width=140, color_system=None)
+    console.print(report.comparison_table(made_comparison()))
+    shown = console.file.getvalue()
+    assert re.search(r"hub-pathway +67\.1% ± 0\.8 +\+7\.0 \(\+5\.1 to \+9\.1\) +55\.0 M", shown)
+    assert "soup-uniform: a soup was asked of different architectures" in shown

@@ -22,12 +22,12 @@ CARD = ("architecture", "pretraining", "paradigm", "params", "flops", "feature_d
 CARD += ("upstream_accuracy", "upstream_dataset", "upstream_images", "sha256")
 
 
-def scores(hub: ht.Hub, task: ht.Task) -> dict[str, dict[str, float]]:
+def scores(hub: ht.Hub, task: ht.Task, input_size: int | None = None) -> dict[str, dict[str, float]]:
     """Every proxy of every model; those that read upstream classes only where a model has some."""
     common = [name for name, proxy in PROXIES.items() if "features" in proxy.needs]
     upstream = [name for name in PROXIES if name not in common]
-    found = {row["name"]: row["scores"] for row in search(hub, task, common[0], proxies=common).rows}
-    heads = search(hub.where("num_classes > 0"), task, upstream[0], proxies=upstream)
+    found = {row["name"]: row["scores"] for row in search(hub, task, common[0], proxies=common, input_size=input_size).rows}
+    heads = search(hub.where("num_classes > 0"), task, upstream[0], proxies=upstream, input_size=input_size)
     return {name: found[name] | {row["name"]: row["scores"] for row in heads.rows}.get(name, {}) for name in found}
 
 

@@ -1,11 +1,13 @@
 """The loop on a learner of one number: everything about it can be said exactly."""
 
+import resource
+import signal
 import time
 
 import pytest
 import torch
 
-from hubtune.errors import TrainingError
+from hubtune.errors import RunError, TrainingError
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.loop import Diverged, OutOfTime, Plan, train
 from hubtune.training.runtime import Runtime
@@ -22,7 +24,7 @@ class Number(Learner):
         if len(batch) // self.chunks > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if self.fail_at is not None and len(self.seen) == self.fail_at:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         self.seen.append(progress)
         self.value = self.value + torch.rand(()) + batch.targets.float().mean()
         return {"loss": self.value}
@@ -60,8 +62,8 @@ def test_history_has_a_row_an_evaluation_and_progress_grows():
     assert learner.finished == 1
 
 
-@pytest.mark.parametrize("moment", [0, 1, 7, 19])
-def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path, moment):
+@pytest.mark.parametrize("moment", [0, 1, 7, 18])
+def test_ctrl_c_ends_the_step_and_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path, moment):
     undisturbed = Number()
     expected = run(undisturbed)
     with pytest.raises(KeyboardInterrupt):
@@ -69,7 +71,19 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path, moment):
     resumed = Number()
     assert run(resumed, checkpoint=tmp_path / "c.pt") == expected
     assert torch.equal(resumed.value, undisturbed.value)
-    assert len(resumed.seen) == 20 - moment
+    assert len(resumed.seen) == 20 - moment - 1
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    class Stuck(Number):
+        def step(self, batch, progress):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Stuck(), checkpoint=tmp_path / "c.pt")
+    assert not (tmp_path / "c.pt").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_global_generator_is_left_as_it_was():
@@ -84,6 +98,26 @@ def test_a_damaged_checkpoint_is_said(tmp_path):
     (tmp_path / "c.pt").write_bytes(b"broken")
     with pytest.raises(TrainingError, match="delete it"):
         run(Number(), checkpoint=tmp_path / "c.pt")
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_last_checkpoint_stays(tmp_path):
+    class Large(Number):
+        def state_dict(self):
+            return {"value": self.value, "much": torch.zeros(100_000)}
+
+    with pytest.raises(OutOfTime):
+        run(Number(), checkpoint=tmp_path / "c.pt", deadline=time.monotonic() - 1)
+    before = (tmp_path / "c.pt").read_bytes()
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, most))
+    try:
+        with pytest.raises(RunError, match="cannot be written") as caught:
+            run(Large(), checkpoint=tmp_path / "c.pt", checkpoint_seconds=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+    assert (tmp_path / "c.pt").read_bytes() == before
 
 
 def test_nan_is_reported_early():

@@ -1,9 +1,12 @@
 """The only loop: batches, evaluation, progress, checkpoints, time limits. What a step does is the learner's business."""
 
+import contextlib
 import os
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,20 +103,18 @@ def train(
     if plan.checkpoint is not None and plan.checkpoint.exists():
         _restore(plan.checkpoint, learner, state, runtime)
     saved = time.monotonic()
-    with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
+    with _held_interrupts() as interrupted, torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
         while state.step < learner.steps and not (plan.patience and state.since_best >= plan.patience):
-            try:
-                _one_step(learner, batches, state, plan, runtime)
-            except KeyboardInterrupt:
-                _save(plan.checkpoint, learner, state, runtime)
-                raise
+            _one_step(learner, batches, state, plan, runtime)
             last = state.step == learner.steps
             if last or state.step % plan.evaluate_every == 0:
                 _evaluate(learner, evaluate, state, plan, runtime)
             late = plan.deadline is not None and runtime.on_main(lambda: time.monotonic() > plan.deadline)  # pyright: ignore
-            if not last and (late or time.monotonic() - saved > plan.checkpoint_seconds):
+            if not last and (late or interrupted.is_set() or time.monotonic() - saved > plan.checkpoint_seconds):
                 _save(plan.checkpoint, learner, state, runtime)
                 saved = time.monotonic()
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             if late and not last:
                 _keep_best(learner, state)
                 message = f"the time limit was reached at step {state.step} of {learner.steps}; the same command goes on from there"
@@ -121,6 +122,26 @@ def train(
         _keep_best(learner, state)
         learner.finish(batches(step) for step in range(state.step, state.step + 50))
     return state.history
+
+
+@contextlib.contextmanager
+def _held_interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C within the block sets the event: half a step must not get into a checkpoint. A second Ctrl-C ends the block at once."""
+    came = threading.Event()
+
+    def note(*_: object) -> None:
+        if came.is_set():
+            raise KeyboardInterrupt
+        came.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came  # only the main thread is ever interrupted
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _one_step(learner: Learner, batches: Callable[[int], Batch], state: _State, plan: Plan, runtime: Runtime) -> None:

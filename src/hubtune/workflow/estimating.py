@@ -9,9 +9,11 @@ import torch
 from hubtune.errors import HubTuneError
 from hubtune.hub import Backbone, Hub
 from hubtune.tasks import Task
-from hubtune.training.method import Method
+from hubtune.training.learner import Batch
+from hubtune.training.method import Method, Setting
 from hubtune.training.runtime import Runtime
 from hubtune.training.trained_method import TrainedMethod
+from hubtune.workflow.planning import Wanted, every_training
 
 PROBE = 16
 """Images of the measured step."""
@@ -20,64 +22,139 @@ PROBE = 16
 def estimate(
     task: Task, hub: Hub, method: Method, *, budget: int | None = None, input_size: int | None = None, device: str | None = None
 ) -> dict[str, Any]:
-    """Seconds and downloads of a ``tune`` with the same arguments.
+    """Seconds and downloads of a ``tune`` with the same arguments, to within a factor of about two.
 
-    Models whose weights are on this machine are measured: one forward pass and one training step of a small batch. Models that would
-    have to be downloaded are not loaded; their size is given, and their seconds are the mean of the measured models'.
+    The same trainings are counted as ``tune`` would do, those that others are built on included, each once. A model whose weights are
+    on this machine is measured: a forward pass of a small batch. So is one step of each method's own learner. Models that would have to
+    be downloaded are not loaded; their size is given, and their seconds are the mean of the measured models'.
 
     Returns:
-        ``rows`` (name, download_bytes, search_seconds, training_seconds, error), ``search_seconds``, ``trained`` (number of
-        trainings) and ``seconds`` in all, on one core.
+        ``rows`` (name, download_bytes, search_seconds, training_seconds: of the trainings of this model alone, error), ``trainings``
+        (method, models, seconds), ``search_seconds``, ``trained`` (number of trainings) and ``seconds`` in all, one after another.
     """
-    runtime = Runtime(device_name=device)
-    variants = method.variants(task)
-    rows = []
-    for card in hub:
-        row: dict[str, Any] = {"name": card.name, "download_bytes": hub.download_bytes(card.name), "error": None}
-        try:
-            if not row["download_bytes"]:
-                row |= _measure(task, hub, card.name, variants, input_size, runtime)
-        except HubTuneError as error:
-            row["error"] = str(error)
-        rows.append(row)
-    for column in ("search_seconds", "training_seconds"):
-        measured = [row[column] for row in rows if column in row]
-        for row in rows:
-            row.setdefault(column, sum(measured) / len(measured) if measured else float("nan"))
+    probe = _Probe(task, hub, input_size, Runtime(device_name=device))
+    rows = [probe.row(card.name) for card in hub]
+    known = [row["search_seconds"] for row in rows if "search_seconds" in row]
+    for row in rows:
+        row.setdefault("search_seconds", sum(known) / len(known) if known else float("nan"))
     picks = min(budget or len(rows), len(rows))
-    dearest = sorted((row["training_seconds"] for row in rows), reverse=True)[:picks]
+    if method.takes_many:
+        # Which models a search will pick is not known: the dearest, so that the estimate errs to one side.
+        dearest = sorted(rows, key=lambda row: -row["search_seconds"])[:picks]
+        groups = [tuple(row["name"] for row in rows if row in dearest)]
+    else:
+        groups = [(row["name"],) for row in rows]
+    trainings = []
+    for wanted in every_training([Wanted(method=method, models=models) for models in groups], task):
+        try:
+            seconds = probe.training(wanted)
+        except HubTuneError as error:
+            seconds = None
+            next(row for row in rows if row["name"] == wanted.models[0])["error"] = str(error)
+        trainings.append({"method": wanted.method.name, "models": list(wanted.models), "seconds": seconds})
+    _fill(trainings)
+    for row in rows:
+        row["training_seconds"] = sum(each["seconds"] for each in trainings if each["models"] == [row["name"]])
+    if method.takes_many:
+        training_seconds, trained = sum(each["seconds"] for each in trainings), len(trainings)
+    else:
+        training_seconds = sum(sorted((row["training_seconds"] for row in rows), reverse=True)[:picks])
+        trained = picks * len(trainings) // len(rows)
     search_seconds = sum(row["search_seconds"] for row in rows) if budget else 0.0
     return {
         "rows": rows,
+        "trainings": trainings,
         "search_seconds": search_seconds,
-        "trained": picks * len(variants),
-        "seconds": search_seconds + sum(dearest),
+        "trained": trained,
+        "seconds": search_seconds + training_seconds,
     }
 
 
-def _measure(task: Task, hub: Hub, name: str, variants: list[Method], input_size: int | None, runtime: Runtime) -> dict[str, float]:
-    backbone = hub.load(name, input_size=hub[name].size_within(input_size))
-    canvas_size = task.canvas_size([backbone.input_size])
-    rows = list(range(min(PROBE, len(task.train))))
-    canvas = task.train.canvas(rows, canvas_size).to(runtime.device)
-    targets = task.train.targets[rows].to(runtime.device)
-    backbone = backbone.to(runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    with torch.inference_mode():
-        forward = _seconds(lambda: backbone.embed(backbone.view(canvas))) / len(rows)
-    training = 0.0
-    for variant in variants:
-        if isinstance(variant, TrainedMethod):
-            step = _seconds(lambda: _step(backbone, task, canvas, targets)) / len(rows)
-            evaluated = variant.evaluations * len(task.val) + len(task.val) + len(task.test)
-            training += step * variant.scheduled_steps(task) * variant.scheduled_batch_size(task) + forward * evaluated
-        else:
-            training += forward * (len(task.train) + 2 * len(task.val) + len(task.test))
-    return {"search_seconds": forward * (len(task.train) + len(task.val)), "training_seconds": training}
+def _fill(trainings: list[dict[str, Any]]) -> None:
+    """Trainings that could not be measured cost as much as the method's others do on average."""
+    for each in trainings:
+        if each["seconds"] is None:
+            known = [other["seconds"] for other in trainings if other["method"] == each["method"] and other["seconds"] is not None]
+            each["seconds"] = sum(known) / len(known) if known else float("nan")
 
 
-def _step(backbone: Backbone, task: Task, canvas: torch.Tensor, targets: torch.Tensor) -> None:
-    head = task.head(backbone.feature_dim).to(canvas.device)
-    task.loss(head(backbone.embed(backbone.view(canvas))), targets).mean().backward()
+class _Probe:
+    """Measures models and learners on a few images."""
+
+    def __init__(self, task: Task, hub: Hub, input_size: int | None, runtime: Runtime):
+        self._task, self._hub, self._input_size, self._runtime = task, hub, input_size, runtime
+        self._few = task.take(train=PROBE, val=PROBE, test=PROBE)
+        self._forward: dict[str, float] = {}
+        self._steps: dict[tuple, tuple[float, float]] = {}
+
+    def row(self, name: str) -> dict[str, Any]:
+        """What is known of a model; no seconds where it cannot be loaded, or not without a download."""
+        row: dict[str, Any] = {"name": name, "download_bytes": self._hub.download_bytes(name), "error": None}
+        try:
+            if not row["download_bytes"]:
+                self._forward[name] = self._measure_forward(name)
+                row["search_seconds"] = self._forward[name] * (len(self._task.train) + len(self._task.val))
+        except HubTuneError as error:
+            row["error"] = str(error)
+        return row
+
+    def training(self, wanted: Wanted) -> float | None:
+        """Seconds of one training; None where a model of it could not be measured."""
+        if not all(name in self._forward for name in wanted.models):
+            return None
+        task, method = self._task, wanted.method
+        forward = sum(self._forward[name] for name in wanted.models)
+        if not isinstance(method, TrainedMethod):
+            return forward * (len(task.train) + 2 * len(task.val) + len(task.test))
+        images = method.scheduled_steps(task) * method.scheduled_batch_size(task)
+        evaluated = (method.evaluations + 1) * len(task.val) + len(task.test)
+        if method.needs(wanted.models, task):
+            # What it is built on is not there yet, so its learner cannot be made: one network is trained on what all of them answer.
+            dearest = max(wanted.models, key=lambda name: self._forward[name])
+            step, answer = self._measured(Wanted(method=_plain(method), models=(dearest,)))
+            return step * images + answer * evaluated + forward * len(task.train)
+        step, answer = self._measured(wanted)
+        return step * images + answer * evaluated
+
+    def _measured(self, wanted: Wanted) -> tuple[float, float]:
+        """Seconds an image of a step, and of the predictor's forward pass. Variants differ in numbers that cost nothing."""
+        key = (type(wanted.method), wanted.models)
+        if key not in self._steps:
+            self._steps[key] = self._measure_learner(wanted)
+        return self._steps[key]
+
+    def _load(self, name: str) -> Backbone:
+        return self._hub.load(name, input_size=self._hub[name].size_within(self._input_size))
+
+    def _batch(self, canvas_size: int | None) -> Batch:
+        split, rows = self._few.train, list(range(len(self._few.train)))
+        device = self._runtime.device
+        return Batch(split.canvas(rows, canvas_size).to(device), split.targets[rows].to(device), torch.tensor(rows))
+
+    def _measure_forward(self, name: str) -> float:
+        backbone = self._load(name)
+        canvas = self._batch(self._task.canvas_size([backbone.input_size])).canvas
+        backbone = backbone.to(self._runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        with torch.inference_mode():
+            return _seconds(lambda: backbone.embed(backbone.view(canvas))) / len(canvas)
+
+    def _measure_learner(self, wanted: Wanted) -> tuple[float, float]:
+        backbones = [self._load(name) for name in wanted.models]
+        canvas_size = self._task.canvas_size([backbone.input_size for backbone in backbones])
+        setting = Setting(seed=0, canvas_size=canvas_size, runtime=self._runtime)
+        batch = self._batch(canvas_size)
+        with torch.random.fork_rng(devices=[]):
+            learner = wanted.method.learner(backbones, self._few, [], setting)
+            step = _seconds(lambda: learner.step(batch, 0.5)) / len(batch)
+        predictor = learner.predictor().eval()
+        with torch.inference_mode():
+            return step, _seconds(lambda: predictor(batch.canvas)) / len(batch)
+
+
+def _plain(method: TrainedMethod) -> Method:
+    from hubtune.transfer import FineTune
+
+    return FineTune(batch_norm=method.batch_norm, head_first=False)
 
 
 def _seconds(work: Callable[[], object]) -> float:

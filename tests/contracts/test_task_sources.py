@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from hubtune.errors import ConfigurationError, HubTuneError
-from hubtune.tasks import SOURCES, Task
+from hubtune.tasks import SOURCES, Task, vtab_tasks
 
 SIDE = 28
 LABELS = np.arange(40) % 4
@@ -83,8 +83,17 @@ def demo(root, monkeypatch):
     return "digits", {}
 
 
+def vtab(root, monkeypatch):
+    cuts = {"val": vtab_tasks.Cut("test", 0, 12), "test": vtab_tasks.Cut("test", 50)}
+    toy = vtab_tasks.VtabTask(group="natural", dataset="toy:1.0.0", classes=4, sizes={"train": 16, "test": 24}, **cuts)
+    monkeypatch.setitem(vtab_tasks.TASKS, "toy", toy)
+    pq.write_table(table().slice(0, 16), root / "train.parquet")
+    pq.write_table(table().slice(16), root / "test.parquet")
+    return f"toy@{root}", {}
+
+
 # A new source joins here, and has a tiny task of it made.
-MAKERS = {"folder": folder, "parquet": parquet, "npz": npz, "hf": huggingface, "torchvision": torchvision, "demo": demo}
+MAKERS = {"folder": folder, "parquet": parquet, "npz": npz, "hf": huggingface, "torchvision": torchvision, "vtab": vtab, "demo": demo}
 
 
 @pytest.fixture(params=sorted(MAKERS))

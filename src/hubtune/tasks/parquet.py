@@ -65,14 +65,14 @@ def read(location: str, *, image_column: str | None = None, label_column: str | 
     )
 
 
-def files_in(folder: Path) -> list[Path]:
+def files_in(folder: Path, suffixes: Sequence[str] = (".parquet",)) -> list[Path]:
     """The parquet files of a folder, of its ``data`` folder and of its split folders."""
     places = [folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir() and (entry.name == "data" or split_named(entry.name)))]
-    return [file for place in places for file in sorted(place.glob("*.parquet"))]
+    return [file for place in places for file in sorted(place.iterdir()) if file.suffix in suffixes]
 
 
 def _table(files: Sequence[Path], columns: Sequence[str | None]) -> pa.Table:
-    _check_shards(files)
+    check_shards(files)
     try:
         return pa.concat_tables([pq.read_table(file) for file in files], promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
@@ -80,7 +80,12 @@ def _table(files: Sequence[Path], columns: Sequence[str | None]) -> pa.Table:
         raise DataError(f"the parquet files {names} cannot be read ({error}); expected whole files with the same columns") from error
 
 
-def _check_shards(files: Sequence[Path]) -> None:
+def check_shards(files: Sequence[Path]) -> None:
+    """See that no shard of a split is missing.
+
+    Raises:
+        DataError: one is.
+    """
     numbers: dict[tuple[str, int], set[int]] = {}
     for file in files:
         found = _SHARD.match(file.stem)

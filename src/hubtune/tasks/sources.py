@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from hubtune.tasks import demo, folder, huggingface, npz, parquet, torchvision
+from hubtune.tasks import demo, folder, huggingface, npz, parquet, torchvision, vtab
 from hubtune.tasks.reading import Reading
 
 # A reader takes the location, and as keyword arguments with defaults the options that only this source knows.
@@ -14,6 +14,7 @@ SOURCES: Mapping[str, Callable[..., Reading]] = MappingProxyType(
         "npz": npz.read,
         "hf": huggingface.read,
         "torchvision": torchvision.read,
+        "vtab": vtab.read,
         "demo": demo.read,
     }
 )

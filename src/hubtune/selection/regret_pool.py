@@ -14,7 +14,7 @@ from hubtune.selection.regret_table import RegretTable
 from hubtune.selection.strategies import Hybrid, Strategy, TaskAgnostic
 
 ORACLE, HELD_OUT = "oracle", "oracle-held-out"
-"""Rank by the mean fine-tuned accuracy over all tasks, and over all but the one at hand: what no task-agnostic rule could better."""
+"""Rank by the mean fine-tuned accuracy over all tasks, and over all but the one at hand: task-agnostic with hindsight."""
 RANDOM = "random"
 
 DELTAS = {"absolute": lambda first, second: first - second, "relative": relative_delta, "log_odds": log_odds_delta}

@@ -1,14 +1,22 @@
 import copy
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from hubtune.errors import ConfigurationError, ModelError
 from hubtune.training.loop import CHECK_EVERY, Diverged
+from hubtune.training.runtime import Runtime
 from hubtune.training.supervised import Optimization, SupervisedLearner
 from hubtune.transfer import L2TW, L2TWW, FeatureMatching
 from hubtune.transfer.feature_matcher import weighted
 from hubtune.transfer.networks import make_target
+
+SMALL = {"target": "cifar_resnet8", "target_input_size": 16, "learning_rates": (0.05,), "steps": 10}
 
 
 def weights(learner):
@@ -224,7 +232,7 @@ def test_resumed_midway_equals_undisturbed_bit_for_bit(make, batch, tmp_path, fi
 def test_two_sources_make_pairs_with_one_target(make, batch):
     learner = make(L2TWW, ("resnet-a", "vit"))
     scalars = learner.step(batch(), 0.0)
-    assert sum(name.startswith("lambda ") for name in scalars) == len(learner.summary()["pairs"]) == 3 * 3 + 4 * 3
+    assert sum(name.startswith("lambda ") for name in scalars) == len(learner.summary()["matching"]["pairs"]) == 3 * 3 + 4 * 3
 
 
 def test_a_transformer_and_a_convnext_into_a_mobilenet(make, batch, backbone_of):
@@ -232,7 +240,7 @@ def test_a_transformer_and_a_convnext_into_a_mobilenet(make, batch, backbone_of)
     learner = make(L2TWW, ["vit", convnext], target="mobilenetv3_small_050", target_input_size=32)
     scalars = learner.step(batch(rows=6), 0.0)
     assert torch.isfinite(torch.stack(list(scalars.values()))).all()
-    assert len(learner.summary()["pairs"]) == 8 * 4
+    assert len(learner.summary()["matching"]["pairs"]) == 8 * 4
 
 
 def test_a_target_without_second_derivatives_is_named(make, batch, monkeypatch):
@@ -255,18 +263,41 @@ def test_the_predictor_holds_no_meta_networks(make, task):
     assert set(make(L2TWW).predictor().state_dict()) == set(make_target("cifar_resnet8", 16, task, 0).state_dict())
 
 
-def test_the_summary_is_json_and_counts_by_tenths(make, batch):
+def test_the_summary_is_json_and_says_what_was_matched_when(make, batch):
     import json
 
     learner = make(L2TWW, pairs="one-to-one", meta_interval=2)
     for i in range(4):
         learner.step(batch(i), i / 4)
     summary = json.loads(json.dumps(learner.summary()))
+    matching = summary["matching"]
     assert summary["meta_steps"] == 2
-    for row in summary["pairs"]:
-        assert len(row["lambda_mean_by_tenth"]) == 4
-        assert row["lambda_mean"] == pytest.approx(sum(row["lambda_mean_by_tenth"]) / 4)
+    assert matching["progress"] == [0.025, 0.275, 0.525, 0.775]
+    for row in matching["pairs"]:
+        source = matching["sources"][row["source"]]
+        layer, target_layer = source["layers"][row["source_layer"]], matching["target"]["layers"][row["target_layer"]]
+        assert row["name"] == f"{source['name']}/{layer['name']} -> {target_layer['name']}"
+        assert row["channels"] == layer["size"][0]
+        assert len(row["lambda_mean"]) == len(row["lambda_std"]) == 4
         assert len(row["top_channels"]) == 5
+
+
+def test_statistics_are_those_of_the_amounts_in_each_part_of_the_training(make, batch):
+    learner = make(L2TWW)
+    perturb(learner)
+    seen = [amounts(learner, batch(start, 6)) for start in (0, 6, 12)]
+    for found, progress in zip(seen, (0.0, 0.01, 0.99), strict=True):
+        learner._statistics.add(found, progress)
+    progress, rows = learner._statistics.summary()
+    assert progress == [0.025, 0.975]
+    first = torch.cat([torch.cat(list(found.pairs.values()), 1) for found in seen[:2]]).detach()
+    torch.testing.assert_close(torch.tensor([row["lambda_mean"][0] for row in rows]), first.mean(0))
+    torch.testing.assert_close(torch.tensor([row["lambda_std"][0] for row in rows]), first.std(0, correction=0), rtol=1e-4, atol=1e-6)
+    last = [w.detach().mean(0) for ws in seen[2].channels.values() for w in ws]
+    for row, w in zip(rows, last, strict=True):
+        channel, share = row["top_channels"][0]
+        assert channel == int(w.argmax())
+        assert share == pytest.approx(w.max().item())
 
 
 def test_recomputing_replaces_storing_when_memory_runs_out(make, batch, monkeypatch):
@@ -322,11 +353,81 @@ def test_a_batch_of_one_image_is_survived(make, batch):
     assert torch.isfinite(make(L2TWW).step(batch(rows=1), 0.0)["meta_loss"])
 
 
+def test_mixed_precision_stays_near_and_the_meta_step_is_exact(task, hub, batch, setting, monkeypatch):
+    method = L2TWW(**SMALL)
+    plain, mixed = (
+        method.learner([hub.load("resnet-a")], task, [], replace(setting, runtime=Runtime(device_name="cpu", precision=precision)))
+        for precision in ("no", "bf16")
+    )
+    precisions = []
+    meta_gradient = mixed.meta_gradient
+
+    def watched(x, targets, resized, rows, rate):
+        precisions.append({x.dtype, *(y.dtype for y in (*resized.values(), *rows.values()))})
+        assert not torch.is_autocast_enabled("cpu")
+        return meta_gradient(x, targets, resized, rows, rate)
+
+    monkeypatch.setattr(mixed, "meta_gradient", watched)
+    a, b = (learner.step(batch(), 0.0) for learner in (plain, mixed))
+    assert precisions == [{torch.float32}]
+    for name in ("task_loss", "transfer_loss", "meta_loss"):
+        assert float(a[name]) == pytest.approx(float(b[name]), rel=0.05)
+        assert float(a[name]) != float(b[name])
+
+
+def test_sources_on_a_device_of_their_own_say_the_same(make, batch):
+    a, b = (make(L2TWW, source_device=device).step(batch(), 0.0) for device in (None, "cpu"))
+    assert {name: float(value) for name, value in a.items()} == {name: float(value) for name, value in b.items()}
+
+
 def test_mistakes(task):
     with pytest.raises(ConfigurationError, match=r"optimizer = 'adamw'.*choose 'sgd'"):
         L2TWW(optimizer="adamw")
     with pytest.raises(ConfigurationError, match="lambda_bias"):
         L2TWW(lambda_bias=6)
+
+
+SHARED = """
+import torch, hubtune as ht
+from hubtune.training.learner import Batch
+from hubtune.training.method import Setting
+from hubtune.training.runtime import Runtime
+
+def train(task, hub):
+    runtime = Runtime(device_name="cpu")
+    method = ht.L2TWW(target="test_vit", target_input_size=32, pairs="single", learning_rates=(0.05,), steps=3, meta_learning_rate=0.01)
+    learner = method.learner([hub.load("vit")], task, [], Setting(seed=3, canvas_size=None, runtime=runtime))
+    share = 12 // runtime.processes
+    rows = torch.arange(12)[runtime.rank * share : (runtime.rank + 1) * share]
+    for step in range(3):
+        learner.step(Batch(task.train.canvas(rows.tolist(), None), task.train.targets[rows], rows), step / 3)
+    return {"theta": learner.predictor().state_dict(), "phi": learner._meta.state_dict()}
+"""
+ONE_OF_TWO = """
+import sys
+torch.set_num_threads(1)
+state = train(ht.Task.open(sys.argv[1]), ht.Hub.open(sys.argv[2]))
+torch.save(state, f"{sys.argv[3]}/{Runtime(device_name='cpu').rank}.pt")
+"""
+
+
+def test_two_processes_equal_one_on_the_same_batch(task, hub, task_file, models_folder, tmp_path):
+    """Each has half of the batch, and no BatchNorm makes the halves depend on each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-c", SHARED + ONE_OF_TWO, str(task_file), str(models_folder), str(tmp_path)]
+    processes = [subprocess.Popen(command, env=os.environ | group | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    names: dict = {}
+    exec(SHARED, names)
+    one = names["train"](task, hub)
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    for rank in "01":
+        state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for part in ("theta", "phi"):
+            for name, value in one[part].items():
+                torch.testing.assert_close(state[part][name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_the_road_from_hub_to_model(task, hub, tmp_path):
@@ -335,4 +436,7 @@ def test_the_road_from_hub_to_model(task, hub, tmp_path):
     small = {"target": "cifar_resnet8", "target_input_size": 16, "steps": 3, "batch_size": 12, "evaluations": 1}
     run = hubtune.tune(task, hub.subset(["resnet-a", "vit"]), L2TWW(**small), out=tmp_path / "run", workers=1)
     assert "test_accuracy" in run.metrics
+    assert run.record["summary"]["meta_steps"] == 3
+    assert {f"saliency-{i}-{kind}" for i in range(6) for kind in ("image", "more", "less")} == set(run.record["pictures"])
+    assert len(list((run.path / "pictures").glob("*.png"))) == 18
     assert len(hubtune.load(run.path).predict(task.test.canvas(range(4), None).permute(0, 2, 3, 1).numpy()).labels) == 4

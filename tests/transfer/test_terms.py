@@ -108,7 +108,7 @@ def test_attention_maps_have_unit_length_and_ignore_scale():
 def test_distillation_is_zero_where_the_target_says_what_the_source_says(make, batch):
     learner = make(LwF)
     term = learner._terms["lwf_loss"]
-    [seen] = learner._sources(batch().canvas, maps=False, logits=True)
+    [seen] = learner._remembered(batch(), maps=False, logits=True)
     layer = term.layers["0"]
     embedding = torch.linalg.lstsq(layer.weight.detach(), (seen.logits - layer.bias.detach()).T).solution.T
     loss = term(type(seen)(embedding=embedding), [seen])

@@ -16,10 +16,12 @@ from hubtune.report.comparison import comparison
 from hubtune.report.curves import cells, curves
 from hubtune.report.headline import headline
 from hubtune.report.headroom import headroom
+from hubtune.report.matching import matching
 from hubtune.report.mistakes import confusion, wrong
 from hubtune.report.paths import path_samples, paths
 from hubtune.report.ranking import ranking
 from hubtune.report.record import parse
+from hubtune.report.saliency import saliency
 from hubtune.report.section import Section, fill, source_text
 from hubtune.report.sweeps import sweeps
 from hubtune.report.use import reproduce, use
@@ -34,6 +36,8 @@ SECTIONS = (
     ranking,
     cells,
     curves,
+    matching,
+    saliency,
     paths,
     path_samples,
     confusion,

@@ -3,9 +3,9 @@
 import math
 import unicodedata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hubtune.errors import RunError
 
@@ -204,6 +204,66 @@ class Paths(Part):
     samples: list[Sample] = []
 
 
+class Layer(Part):
+    """A feature map of a network."""
+
+    name: str
+    size: list[int] = Field(default=[], description="channels, height, width")
+
+    @property
+    def shape(self) -> str:
+        return "\N{MULTIPLICATION SIGN}".join(map(str, self.size))
+
+
+class Network(Part):
+    """One side of a transfer."""
+
+    name: str | None = None
+    layers: list[Layer] = []
+
+
+class MatchedPair(Part):
+    """A source layer and a target layer, by position, and what was learnt about them over the training."""
+
+    source: int = Field(ge=0)
+    source_layer: int = Field(ge=0)
+    target_layer: int = Field(ge=0)
+    lambda_mean: list[float] = []
+    lambda_std: list[float] = []
+    channels: int | None = None
+    top_channels: list[tuple[int, float]] = Field(default=[], description="channel and its share of the weight")
+
+    @property
+    def amount(self) -> float:
+        """How much was transferred in the end; 1 where that was not learnt."""
+        return self.lambda_mean[-1] if self.lambda_mean else 1.0
+
+
+class Matching(Part):
+    """What was transferred where."""
+
+    sources: list[Network] = []
+    target: Network = Network()
+    progress: list[float] = Field(default=[], description="where in the training the lambdas were seen")
+    pairs: list[MatchedPair] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for pair in self.pairs:
+            layers = self.sources[pair.source].layers if pair.source < len(self.sources) else []
+            if pair.source_layer >= len(layers) or pair.target_layer >= len(self.target.layers):
+                raise ValueError("given a pair of layers of which one is not listed")
+            if not len(pair.lambda_mean) == len(pair.lambda_std) == len(self.progress) * bool(pair.lambda_mean):
+                raise ValueError("given lambdas that do not belong to the moments in the training")
+        return self
+
+
+class Summary(Part):
+    """What the chosen training found beside weights and metrics."""
+
+    matching: Matching | None = None
+
+
 class Record(Part):
     """A run. Rooms that add a section add their part here."""
 
@@ -225,6 +285,8 @@ class Record(Part):
     model: Model | None = None
     comparison: Comparison | None = None
     paths: list[Paths] = []
+    summary: Summary = Summary()
+    pictures: list[str] = Field(default=[], description="names of the files pictures/NAME.png")
     environment: dict[str, Any] = {}
     warnings: list[str] = []
 

@@ -101,13 +101,18 @@ def several(names: list[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def label(text: str, limit: int = 40) -> str:
-    """Text for a chart: shortened in the middle, since names often differ at their ends, and escaped, since plotly reads tags in labels."""
+def shortened(text: str, limit: int = 40) -> str:
+    """Text on one line, shortened in the middle, since names often differ at their ends."""
     text = " ".join(text.split())
-    if len(text) > limit:
-        tail = limit // 3
-        text = f"{text[: limit - tail - 1]}\N{HORIZONTAL ELLIPSIS}{text[-tail:]}"
-    return html.escape(text, quote=False)
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    return f"{text[: limit - tail - 1]}\N{HORIZONTAL ELLIPSIS}{text[-tail:]}"
+
+
+def label(text: str, limit: int = 40) -> str:
+    """Text for a chart: shortened, and escaped, since plotly reads tags in labels."""
+    return html.escape(shortened(text, limit), quote=False)
 
 
 def differing(cells: list[Cell]) -> list[str]:

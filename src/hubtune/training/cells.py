@@ -15,16 +15,19 @@ import torch
 from hubtune.errors import ModelError, RunError
 from hubtune.hub import Hub
 from hubtune.runs import lock, read_record, write_atomically, write_record
-from hubtune.tasks import Task
+from hubtune.tasks import Split, Task
 from hubtune.training.batches import Batches
 from hubtune.training.evaluation import evaluate, watched_paths
-from hubtune.training.learner import Learner
+from hubtune.training.learner import Batch, Learner
 from hubtune.training.loop import DamagedCheckpoint, Diverged, OutOfTime, Plan, train
 from hubtune.training.method import Cell, Result, Setting
 from hubtune.training.runtime import Runtime
-from hubtune.training.saving import save_predictor
+from hubtune.training.saving import save_pictures, save_predictor
 from hubtune.training.seeds import derive
 from hubtune.training.trained_method import TrainedMethod
+
+EXAMPLES = 6
+"""Validation images that a learner may show what it learnt on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,7 @@ def _write(
         "metrics": {f"val_{name}": value for name, value in val_metrics.items()}
         | {f"test_{name}": value for name, value in test_metrics.items()},
         "summary": learner.summary(),
+        "pictures": sorted(pictures := learner.pictures(_examples(task.val, canvas_size, runtime))),
         "canvas_size": canvas_size,
         "seconds": time.monotonic() - started,
     }
@@ -159,7 +163,14 @@ def _write(
         arrays = {"val": val_outputs, "test": test_outputs} | ({"test_path": torch.cat(paths)} if paths else {})
         np.savez(folder / "predictions.npz", **{name: array.numpy() for name, array in arrays.items()})  # pyright: ignore
         save_predictor(predictor, folder / "model", task, canvas_size)
+        save_pictures(pictures, folder / "pictures")
         write_record(folder, record)
+
+
+def _examples(split: Split, canvas_size: int | None, runtime: Runtime) -> Batch:
+    """A few images, evenly from the whole split."""
+    rows = torch.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).long()
+    return Batch(split.canvas(rows.tolist(), canvas_size).to(runtime.device), split.targets[rows].to(runtime.device), rows)
 
 
 def _train(cell: Cell, learner: Learner, task: Task, canvas_size: int | None, work: Work) -> list[dict[str, float]]:

@@ -64,6 +64,14 @@ class Learner(ABC):
         """What the training found beside weights and metrics, as JSON, for the record; ``warnings`` in it is a list of sentences."""
         return {}
 
+    def pictures(self, batch: Batch) -> dict[str, UInt8[Tensor, "3 H W"]]:
+        """Pictures of what was learnt, by name, for the report; none by default. Called once, in the main process, after the training.
+
+        Args:
+            batch: a few validation images, not augmented, on the learner's device.
+        """
+        return {}
+
     def halve_chunks(self) -> bool:
         """Work through a batch in chunks half as large, gradients accumulated, after memory ran out.
 

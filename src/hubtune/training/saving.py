@@ -2,12 +2,15 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
+from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from hubtune.errors import ModelError, RunError
 from hubtune.hub import Hub, export_timm
@@ -41,6 +44,13 @@ def save_predictor(predictor: Predictor, folder: Path, task: Task, canvas_size: 
     # Weights are written for their owner alone; a deployed model is for whoever may read its folder.
     for path in folder.iterdir():
         path.chmod(0o644)
+
+
+def save_pictures(pictures: Mapping[str, UInt8[Tensor, "3 H W"]], folder: Path) -> None:
+    """Write ``folder/NAME.png`` for each picture; no folder where there are none."""
+    for name, picture in pictures.items():
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture.permute(1, 2, 0).cpu().numpy()).save(folder / f"{name}.png")
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hubtune.training.method import Result, Setting
 from hubtune.transfer.feature_matcher import resize_map
 from hubtune.transfer.lwf import LogitDistillation, headless_notes
 from hubtune.transfer.networks import Observation, Observer
-from hubtune.transfer.pairs import Matching, Pair, choose_pairs
+from hubtune.transfer.pairs import Matching, Pair, choose_pairs, describe_matching
 from hubtune.transfer.transfer_learner import Term, TransferLearner
 from hubtune.transfer.transfer_method import TransferMethod, Weights
 
@@ -40,7 +40,8 @@ class AttentionTransfer(TransferMethod):
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> TransferLearner:
         sources, target = self.networks(backbones, task, setting)
-        pairs = choose_pairs(self.pairs, sources.layers, Observer(target.backbone).layers)
+        layers = Observer(target.backbone).layers
+        pairs = choose_pairs(self.pairs, sources.layers, layers)
         return TransferLearner(
             target,
             {"at_loss": AttentionMatching(pairs, self.weights[0])},
@@ -49,8 +50,9 @@ class AttentionTransfer(TransferMethod):
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.learning_rates[0]),
             runtime=setting.runtime,
+            canvas_size=setting.canvas_size,
             label_smoothing=self.label_smoothing,
-            summary={"pairs": [pair.name for pair in pairs]},
+            summary={"matching": describe_matching(pairs, sources.layers, (self.target, layers))},
         )
 
 
@@ -75,7 +77,8 @@ class LwFAttention(TransferMethod):
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> TransferLearner:
         sources, target = self.networks(backbones, task, setting)
-        pairs = choose_pairs(self.pairs, sources.layers, Observer(target.backbone).layers)
+        layers = Observer(target.backbone).layers
+        pairs = choose_pairs(self.pairs, sources.layers, layers)
         terms: dict[str, Term] = {"at_loss": AttentionMatching(pairs, self.at_weights[0])}
         notes = headless_notes(sources)
         if any(sources.num_logits):
@@ -91,8 +94,9 @@ class LwFAttention(TransferMethod):
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.learning_rates[0]),
             runtime=setting.runtime,
+            canvas_size=setting.canvas_size,
             label_smoothing=self.label_smoothing,
-            summary={"pairs": [pair.name for pair in pairs], "warnings": notes},
+            summary={"matching": describe_matching(pairs, sources.layers, (self.target, layers)), "warnings": notes},
         )
 
 

@@ -14,7 +14,7 @@ from hubtune.training.method import Result, Setting
 from hubtune.training.seeds import derive
 from hubtune.transfer.feature_matcher import FeatureMatcher, weighted
 from hubtune.transfer.networks import Observation, Observer, Sources
-from hubtune.transfer.pairs import Layer, Matching, choose_pairs
+from hubtune.transfer.pairs import Layer, Matching, choose_pairs, describe_matching
 from hubtune.transfer.transfer_learner import Term, TransferLearner
 from hubtune.transfer.transfer_method import TransferMethod, Weights
 
@@ -37,7 +37,9 @@ class FeatureMatching(TransferMethod):
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> TransferLearner:
         sources, target = self.networks(backbones, task, setting)
-        matcher = make_matcher(self.pairs, sources, Observer(target.backbone).layers, setting.seed)
+        layers = Observer(target.backbone).layers
+        matcher = make_matcher(self.pairs, sources, layers, setting.seed)
+        pairs = [pair for row in matcher.rows.values() for pair in row]
         return TransferLearner(
             target,
             {"matching_loss": UniformMatching(matcher, [layers for _, layers in sources.layers], self.weights[0])},
@@ -46,8 +48,9 @@ class FeatureMatching(TransferMethod):
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.learning_rates[0]),
             runtime=setting.runtime,
+            canvas_size=setting.canvas_size,
             label_smoothing=self.label_smoothing,
-            summary={"pairs": [pair.name for row in matcher.rows.values() for pair in row]},
+            summary={"matching": describe_matching(pairs, sources.layers, (self.target, layers))},
         )
 
 

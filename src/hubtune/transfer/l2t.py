@@ -95,6 +95,7 @@ class L2T(TransferMethod):
                 patience=self.meta_patience,
             ),
             runtime=setting.runtime,
+            canvas_size=setting.canvas_size,
             label_smoothing=self.label_smoothing,
         )
 

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +26,9 @@ from hubtune.training.supervised import Optimization, make_optimizer
 from hubtune.transfer.feature_matcher import FeatureMatcher, weighted
 from hubtune.transfer.meta_networks import LARGEST_AMOUNT, Amounts, MetaNetworks, Statistics
 from hubtune.transfer.networks import Observer, Sources
+from hubtune.transfer.pairs import Layer, describe_matching
+from hubtune.transfer.saliency import saliency, saliency_pictures
+from hubtune.transfer.source_memory import SourceMemory
 from hubtune.transfer.transfer_learner import batch_statistics
 
 MODES: dict[str, dict[str, Any]] = {
@@ -68,6 +72,11 @@ class Matched(nn.Module):
         self.matcher = matcher
         self._observer = Observer(predictor.backbone)
 
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The target's maps."""
+        return self._observer.layers
+
     def forward(
         self, x: Float[Tensor, "B 3 s s"], resized: dict[str, Float[Tensor, "B C_n H_n W_n"]] | None = None
     ) -> tuple[Tensor, dict[str, Float[Tensor, "B C_n"]]]:
@@ -92,8 +101,10 @@ class L2TLearner(Learner):
         steps: length of the schedule.
         optimization: of theta; SGD without Nesterov, since the virtual steps are SGD's.
         meta_options: of phi.
-        runtime: where the arithmetic is done. The virtual steps are in float32 whatever its precision. With several processes each
-            makes them on its own share of the batch, and the gradients of phi are averaged.
+        runtime: where the arithmetic is done. The virtual steps are in float32 whatever its precision. Several processes make the steps
+            of the whole batch, each with its share of it (BatchNorm's statistics are each share's own); the record then holds what the
+            first one saw.
+        canvas_size: side in pixels of the batches' images; None is the task's native size.
         label_smoothing: probability mass given to all classes alike.
     """
 
@@ -108,6 +119,7 @@ class L2TLearner(Learner):
         optimization: Optimization,
         meta_options: MetaOptions,
         runtime: Runtime,
+        canvas_size: int | None = None,
         label_smoothing: float = 0.0,
     ):
         self.steps = steps
@@ -115,6 +127,7 @@ class L2TLearner(Learner):
         self._virtual = with_cheap_double_backward(copy.deepcopy(self._network).to("meta"))
         self._meta = meta.to(runtime.device).train()
         self._sources = sources
+        self._remembered = SourceMemory(sources, task, canvas_size, steps)
         self._task = task
         self._options = optimization
         self._meta_options = meta_options
@@ -136,7 +149,7 @@ class L2TLearner(Learner):
         # Without a learning rate (the first step of a warm-up) nothing depends on phi.
         learns = number % self._meta_options.interval == 0 and rate > 0
         x = self._network.predictor.backbone.view(batch.canvas)
-        seen = self._sources(batch.canvas)
+        seen = self._remembered(batch)
         resized = self._network.matcher.resize(seen)
         with torch.set_grad_enabled(learns):
             amounts = self._meta(self._meta.pool(seen))
@@ -246,6 +259,7 @@ class L2TLearner(Learner):
                     momentum=self._options.momentum if options.inner_momentum else 0.0,
                     weight_decay=self._options.weight_decay if options.inner_weight_decay else 0.0,
                     momentum_buffers={name: self._optimizer.state[p].get("momentum_buffer") for name, p in params.items()},
+                    average=self._average if self._runtime.processes > 1 else None,
                     **self._memory,
                 )
         except RuntimeError as error:
@@ -255,6 +269,11 @@ class L2TLearner(Learner):
                 f"the target {self._network.predictor.backbone.card.name} cannot be differentiated twice ({str(error)[:120]}); "
                 "choose another target, or hypergradient='finite-difference', which needs first derivatives only"
             ) from error
+
+    def _average(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Their means over the processes, asked for all at once: each question waits for the slowest."""
+        mean = self._runtime.mean(torch.cat([x.flatten() for x in tensors]))
+        return [part.view_as(x) for part, x in zip(mean.split([x.numel() for x in tensors]), tensors, strict=True)]
 
     def _watch(self, amounts: Amounts) -> None:
         """Say once when ReLU6 passes no gradient to any pair."""
@@ -277,10 +296,23 @@ class L2TLearner(Learner):
 
     def summary(self) -> dict[str, Any]:
         """What was transferred, and where."""
-        found: dict[str, Any] = {"pairs": self._statistics.summary(), **{name: self._counts[name] for name in ("meta_steps", "skipped")}}
+        target = (self._network.predictor.backbone.card.name, self._network.layers)
+        matching = describe_matching(self._meta.pairs, self._sources.layers, target)
+        matching["progress"], rows = self._statistics.summary()
+        for pair, row in zip(matching["pairs"], rows, strict=True):
+            pair.update(row)
+        found: dict[str, Any] = {"matching": matching, **{name: self._counts[name] for name in ("meta_steps", "skipped")}}
         if self._counts["warned"]:
             found["warnings"] = [WARNINGS[self._counts["warned"]]]
         return found
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Where the learnt weights make a difference: Figure 6 of the paper."""
+        self._network.eval()
+        target = self._network.predictor.backbone
+        maps = saliency(target, self._network.matcher, self._meta, self._sources, batch.canvas)
+        self._network.train()
+        return saliency_pictures(batch.canvas, *maps)
 
     def _parts(self) -> dict[str, Any]:
         return {

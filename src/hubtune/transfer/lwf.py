@@ -56,6 +56,7 @@ class LwF(TransferMethod):
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.learning_rates[0]),
             runtime=setting.runtime,
+            canvas_size=setting.canvas_size,
             label_smoothing=self.label_smoothing,
             summary={"warnings": notes} if notes else None,
         )

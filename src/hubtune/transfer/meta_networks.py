@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -81,24 +82,23 @@ class MetaNetworks(nn.Module):
 
 
 class Statistics(nn.Module):
-    """What the meta-networks decided over a training, by tenths of it: for the record, and for Figure 4 of the paper.
+    """What the meta-networks decided over a training, by twentieths of it: for the record, and for Figure 4 of the paper.
 
     Args:
         meta: whose amounts are counted.
     """
 
-    TENTHS = 10
+    PARTS = 20
     TOP_CHANNELS = 5
 
     def __init__(self, meta: MetaNetworks):
         super().__init__()
-        self._pairs = meta.pairs
-        count = len(self._pairs)
-        self.register_buffer("images", torch.zeros(self.TENTHS, 1, dtype=torch.float64))
-        self.register_buffer("sums", torch.zeros(self.TENTHS, count, dtype=torch.float64))
-        self.register_buffer("squares", torch.zeros(self.TENTHS, count, dtype=torch.float64))
+        count = len(meta.pairs)
+        self.register_buffer("images", torch.zeros(self.PARTS, 1, dtype=torch.float64))
+        self.register_buffer("sums", torch.zeros(self.PARTS, count, dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros(self.PARTS, count, dtype=torch.float64))
         self.channels = nn.ParameterList(
-            nn.Parameter(torch.zeros(f.in_features, dtype=torch.float64), requires_grad=False)  # pyright: ignore[reportArgumentType]
+            nn.Parameter(torch.zeros(self.PARTS, f.in_features, dtype=torch.float64), requires_grad=False)  # pyright: ignore
             for row in meta.f.values()
             for f in row  # pyright: ignore[reportGeneralTypeIssues]
         )
@@ -106,38 +106,32 @@ class Statistics(nn.Module):
     @torch.no_grad()
     def add(self, amounts: Amounts, progress: float) -> None:
         """Count one batch."""
-        tenth = min(int(progress * self.TENTHS), self.TENTHS - 1)
+        part = min(int(progress * self.PARTS), self.PARTS - 1)
         pairs = torch.cat(list(amounts.pairs.values()), 1).double()
-        self.get_buffer("images")[tenth] += len(pairs)
-        self.get_buffer("sums")[tenth] += pairs.sum(0)
-        self.get_buffer("squares")[tenth] += pairs.square().sum(0)
+        self.get_buffer("images")[part] += len(pairs)
+        self.get_buffer("sums")[part] += pairs.sum(0)
+        self.get_buffer("squares")[part] += pairs.square().sum(0)
         for total, w in zip(self.channels, (w for ws in amounts.channels.values() for w in ws), strict=True):
-            total += w.sum(0)
+            total[part] += w.sum(0)
 
-    def summary(self) -> list[dict]:
-        """One dictionary a pair: mean and standard deviation of lambda over images, in all and by tenths; the channels with most weight."""
+    def summary(self) -> tuple[list[float], list[dict[str, Any]]]:
+        """Where in the training images were seen, in (0, 1), and one dictionary a pair: mean and standard deviation of lambda over the
+        images seen there, and the channels with most weight in the last of these parts."""
         images, sums, squares = (self.get_buffer(name).cpu() for name in ("images", "sums", "squares"))
-        # Tenths in which no step fell hold no images.
-        seen = images[:, 0] > 0
-        mean, std = _moments(images[seen], sums[seen], squares[seen])
-        all_mean, all_std = _moments(images.sum(0), sums.sum(0), squares.sum(0))
+        # Parts in which no step fell hold no images.
+        seen = images[:, 0].nonzero().flatten()
+        mean = sums[seen] / images[seen]
+        std = (squares[seen] / images[seen] - mean.square()).clamp_min(0).sqrt()
         rows = []
-        for p, pair in enumerate(self._pairs):
-            share = self.channels[p] / images.sum().clamp_min(1)
+        for p, channels in enumerate(self.channels):
+            share = channels.cpu()[seen[-1:]].sum(0) / images[seen[-1:]].sum().clamp_min(1)
             top = share.topk(min(self.TOP_CHANNELS, len(share))).indices.tolist()
             rows.append(
                 {
-                    "pair": pair.name,
-                    "lambda_mean": float(all_mean[p]),
-                    "lambda_std": float(all_std[p]),
-                    "lambda_mean_by_tenth": mean[:, p].tolist(),
-                    "lambda_std_by_tenth": std[:, p].tolist(),
-                    "top_channels": {str(c): float(share[c]) for c in top},
+                    "lambda_mean": mean[:, p].tolist(),
+                    "lambda_std": std[:, p].tolist(),
+                    "channels": len(share),
+                    "top_channels": [[c, float(share[c])] for c in top],
                 }
             )
-        return rows
-
-
-def _moments(count: Tensor, sums: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-    mean = sums / count.clamp_min(1)
-    return mean, (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()
+        return [(int(part) + 0.5) / self.PARTS for part in seen], rows

@@ -107,6 +107,10 @@ class Sources:
         self._observers = [Observer(backbone) for backbone in self._backbones]
 
     @property
+    def backbones(self) -> list[Backbone]:
+        return self._backbones
+
+    @property
     def names(self) -> list[str]:
         return [backbone.card.name for backbone in self._backbones]
 
@@ -136,6 +140,17 @@ class Sources:
                 )
             )
         return found
+
+    def views(self, canvas: UInt8[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """What each source makes of the canvas before its first layer, (B, 3, s, s), where the sources compute."""
+        return [backbone.view(canvas.to(self._device)) for backbone in self._backbones]
+
+    def observe(self, views: Sequence[Tensor], device: torch.device) -> list[Observation]:
+        """Maps of each source from its view, on a device, in float32; unlike a call, with derivatives by the views."""
+        return [
+            Observation(maps=[y.to(device, torch.float32) for y in backbone.maps(x)])
+            for backbone, x in zip(self._backbones, views, strict=True)
+        ]
 
 
 def registered(name: str) -> Blueprint:

@@ -92,6 +92,18 @@ def choose_pairs(matching: Any, sources: Sequence[tuple[str, Sequence[Layer]]], 
     return _ordered(pairs, sources, target)
 
 
+def describe_matching(
+    pairs: Sequence[Pair], sources: Sequence[tuple[str, Sequence[Layer]]], target: tuple[str, Sequence[Layer]]
+) -> dict[str, Any]:
+    """What is matched to what, as JSON: the networks with their candidate maps, and one dictionary a pair, which others may add to."""
+
+    def network(name: str, layers: Sequence[Layer]) -> dict[str, Any]:
+        return {"name": name, "layers": [{"name": layer.name, "size": [layer.channels, layer.height, layer.width]} for layer in layers]}
+
+    rows = [{"name": p.name, "source": p.source, "source_layer": p.source_layer, "target_layer": p.target_layer} for p in pairs]
+    return {"sources": [network(*source) for source in sources], "target": network(*target), "pairs": rows}
+
+
 def _groups(layers: Sequence[Layer]) -> list[int]:
     """Positions of all maps but the stem's."""
     first = 1 if len(layers) > 1 and _STEM.match(layers[0].name) else 0

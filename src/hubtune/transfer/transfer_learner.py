@@ -15,6 +15,7 @@ from hubtune.training.runtime import Runtime
 from hubtune.training.schedules import learning_rate_factor
 from hubtune.training.supervised import Optimization, make_optimizer
 from hubtune.transfer.networks import Observation, Observer, Sources
+from hubtune.transfer.source_memory import SourceMemory
 
 
 class Term(nn.Module, ABC):
@@ -39,6 +40,7 @@ class TransferLearner(Learner):
         steps: length of the schedule.
         optimization: how gradients become steps.
         runtime: where the arithmetic is done.
+        canvas_size: side in pixels of the batches' images; None is the task's native size.
         label_smoothing: probability mass given to all classes alike.
         summary: what the run's record says about the transfer.
     """
@@ -53,6 +55,7 @@ class TransferLearner(Learner):
         steps: int,
         optimization: Optimization,
         runtime: Runtime,
+        canvas_size: int | None = None,
         label_smoothing: float = 0.0,
         summary: dict[str, Any] | None = None,
     ):
@@ -61,7 +64,7 @@ class TransferLearner(Learner):
         self._predictor = predictor.to(runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._terms = nn.ModuleDict(terms).to(runtime.device)
         self._network = nn.ModuleList([self._predictor, self._terms]).train()
-        self._sources = sources
+        self._remembered = SourceMemory(sources, task, canvas_size, steps)
         self._needs_maps = any(term.needs_maps for term in terms.values())
         self._needs_logits = any(term.needs_logits for term in terms.values())
         self._task = task
@@ -99,7 +102,7 @@ class TransferLearner(Learner):
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """L_org and the terms, (B,) each."""
-        seen = self._sources(batch.canvas, maps=self._needs_maps, logits=self._needs_logits)
+        seen = self._remembered(batch, maps=self._needs_maps, logits=self._needs_logits)
         backbone = self._predictor.backbone
         with self._runtime.autocast():
             own = self._observer(backbone, backbone.view(batch.canvas), maps=self._needs_maps)

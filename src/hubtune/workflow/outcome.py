@@ -48,6 +48,8 @@ def write_run(
     with write_atomically(folder) as target:
         shutil.copytree(best.folder / "model", target / "model")
         shutil.copy(best.folder / "predictions.npz", target)
+        if best.record.get("pictures"):
+            shutil.copytree(best.folder / "pictures", target / "pictures")
         record = record | {
             "chosen": {"method": best.record["method"], "models": best.record["models"], "config": best.record["config"]},
             "cells": [_cell(result, result is best) for result in results],
@@ -55,6 +57,8 @@ def write_run(
             "history": best.record["history"],
             "histories": {result.cell.id: result.record["history"] for result in results},
             "model": _model(best, target / "model"),
+            "summary": best.record.get("summary", {}),
+            "pictures": best.record.get("pictures", []),
             **_mistakes(task, outputs, target),
             "paths": _paths(best, rights, task, target),
             "seconds": time.monotonic() - started,

@@ -10,7 +10,7 @@ from typing import Any
 from hubtune.errors import RunError
 from hubtune.proxies import PROXIES
 from hubtune.runs import read_record, runs_folder
-from hubtune.selection.regret_table import read_table
+from hubtune.selection.regret_table import column_names, read_table
 
 SHIPPED = Path(__file__).parent / "past_runs.csv"
 """Of the embedded hub on the embedded tasks; benchmarks/make_past_runs.py makes it."""
@@ -83,7 +83,7 @@ def read_past_runs(path: Path) -> list[PastRun]:
     Raises:
         DataError: the file is missing, or cannot be such a table; all mistakes are named.
     """
-    table = read_table(path)
+    table = read_table(path, [name for name in column_names(path) if name in (*PROXIES, "classes", "images")])
     cards = {card.name: {name: getattr(card, name) for name in table.fields} for card in table.cards}
     found = []
     for task, accuracies in table.accuracies.items():

@@ -69,6 +69,16 @@ def read_table(source: str | Path | Iterable[Mapping[str, Any]], scores: Sequenc
     return _Reader(name, rows, places, scores).table()
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a CSV or parquet file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    _, rows, _ = _read_file(path.expanduser())
+    return list(rows[0]) if rows else []
+
+
 def _read_file(path: Path) -> tuple[str, list[dict[str, Any]], list[str]]:
     if not path.is_file():
         raise DataError(f"given {str(path)!r}, where there is no file; expected a CSV or parquet table: check the path")

@@ -211,7 +211,8 @@ class HubPathwayLearner(Learner):
     def summary(self) -> dict[str, Any]:
         """Mean pathway weights and activations of the models on the validation images, and a warning where the hub has collapsed."""
         shares = {what: dict(zip(self._names, values, strict=True)) for what, values in self._shares.items()}
-        return {**shares, "warnings": collapse_warnings(shares.get("pathway_weights", {}))}
+        warnings = collapse_warnings(shares.get("pathway_weights", {})) or one_path_warnings(shares.get("activated", {}), self._hub.top_k)
+        return {**shares, "warnings": warnings}
 
     def predictor(self) -> RoutedHub:
         return self._hub
@@ -224,6 +225,17 @@ class HubPathwayLearner(Learner):
         self._hub.load_state_dict(state["hub"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._chunks, self._failed = state["chunks"], state["failed"]
+
+
+def one_path_warnings(activated: dict[str, float], k: int) -> list[str]:
+    """In words that the paths do not differ: nearly all images pass through the same k models, as they would without a generator."""
+    most = sorted(activated, key=lambda name: -activated[name])[:k]
+    if len(activated) == k or not most or min(activated[name] for name in most) <= COLLAPSE:
+        return []
+    return [
+        f"one path for all: at least {100 * min(activated[name] for name in most):.1f} % of the validation images pass through "
+        f"{' and '.join(most)}, whatever they show; train longer, raise generator_rate, or take an ensemble of these models"
+    ]
 
 
 def collapse_warnings(weights: dict[str, float]) -> list[str]:

@@ -35,8 +35,8 @@ def comparison_table(record: dict[str, Any]) -> RenderableType:
     found = parsed.comparison or Comparison()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("method", overflow="fold")
-    for name in (metric_name(found.metric).lower(), f"difference to {found.reference}", "FLOPs an image", "training"):
-        table.add_column(name, justify="right")
+    for name in (metric_name(found.metric).lower(), f"against {found.reference}", "FLOPs", "training"):
+        table.add_column(name, justify="right", no_wrap=True)
     best = found.methods[0].label if found.methods else None
     for row in found.rows:
         name = Text(row.label, style="green" if row.label == best else "dim" if row.analysis else "")

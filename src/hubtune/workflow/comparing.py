@@ -116,6 +116,9 @@ def compare(
     if not any(entry.result for played in rounds for entry in played.entries.values()):
         reasons = "\n  ".join(f"{label}: {entry.error}" for label, entry in rounds[0].entries.items())
         raise TrainingError(f"no method ended well:\n  {reasons}")
+    table = tabulate(contest, rounds, task)
+    # The best by validation comes first: it is the one whose paths are drawn.
+    routed = sorted((row for row in table["rows"] if not row["analysis"]), key=lambda row: -row["mean"].get(f"val_{task.metric}", 0.0))
     record = {
         "kind": "compare",
         "hubtune": hubtune.__version__,
@@ -132,8 +135,8 @@ def compare(
         | (request or {}),
         "task": task.describe() | {"source": task.source.get("spec")},
         "search": ranking.to_dict() if ranking else None,
-        "comparison": tabulate(contest, rounds, task) | {"models": list(hub.names)},
-        "paths": [path for label in contest if (path := paths_of(label, rounds))],
+        "comparison": table | {"models": list(hub.names)},
+        "paths": [path for row in routed if (path := paths_of(row["label"], rounds))],
         "environment": environment(),
         "warnings": [*task.notes, *(warning for played in rounds for warning in played.warnings())],
     }

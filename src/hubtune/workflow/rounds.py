@@ -51,6 +51,8 @@ class Round:
     entries: dict[str, Entry]
     alone: tuple[Result, ...]
     """One training of each model of the hub alone, the best variant; empty where the comparison holds none."""
+    alone_seconds: float = 0.0
+    """Of all their variants."""
 
     @classmethod
     def play(cls, contest: Mapping[str, Method], plan: Plan, runner: Watched) -> "Round":
@@ -64,7 +66,9 @@ class Round:
         entries = {}
         for label, each in wanted.items():
             entries[label] = _entry([next(outcomes) for _ in each], contest[label], plan, _trained(each, plan, runner.seen))
-        return cls(seed=plan.seed, task=plan.task, entries=entries, alone=_alone(contest, entries, plan))
+        alone, trained = _alone(contest, entries, plan, runner.seen)
+        seconds = sum(result.record["seconds"] for result in trained)
+        return cls(seed=plan.seed, task=plan.task, entries=entries, alone=alone, alone_seconds=seconds)
 
     @cached_property
     def rights(self) -> Rights | None:
@@ -98,15 +102,24 @@ def _trained(wanted: Sequence[Wanted], plan: Plan, seen: Mapping[str, Result]) -
     return found
 
 
-def _alone(contest: Mapping[str, Method], entries: Mapping[str, Entry], plan: Plan) -> tuple[Result, ...]:
-    """A training of each model alone: fine-tune's, else what a method is built on, else any method's; empty where there is none."""
+def _alone(
+    contest: Mapping[str, Method], entries: Mapping[str, Entry], plan: Plan, seen: Mapping[str, Result]
+) -> tuple[tuple[Result, ...], Sequence[Result]]:
+    """The best training of each model alone, and all that was trained for it.
 
-    def candidates() -> Iterator[Sequence[Result]]:
-        yield from (entries[label].singles for label, method in contest.items() if method.name == "fine-tune")
+    Fine-tune's, else what a method is built on, else any method's; empty where there is none.
+    """
+
+    def candidates() -> Iterator[tuple[Sequence[Result], Sequence[Result]]]:
+        ordered = sorted(contest, key=lambda label: contest[label].name != "fine-tune")
+        own = [(entries[label].singles, entries[label].trained) for label in ordered]
+        yield from own[: sum(method.name == "fine-tune" for method in contest.values())]
         for method in contest.values():
             needs = [need for need in method.variants(plan.task)[0].needs(plan.hub.names, plan.task) if len(need.models) == 1]
             if [need.models for need in needs] == [(name,) for name in plan.hub.names]:
-                yield [outcome.result for outcome in plan.do([Wanted.of(need) for need in needs]) if outcome.result]
-        yield from (entry.singles for entry in entries.values())
+                wanted = [Wanted.of(need) for need in needs]
+                results = [outcome.result for outcome in plan.do(wanted) if outcome.result]
+                yield results, tuple(_trained(wanted, plan, seen).values())
+        yield from own
 
-    return next((tuple(found) for found in candidates() if len(found) == len(plan.hub)), ())
+    return next(((tuple(found), trained) for found, trained in candidates() if len(found) == len(plan.hub)), ((), ()))

@@ -77,9 +77,10 @@ def _analyses(rounds: Sequence[Round], counted: dict[str, float]) -> Iterator[tu
             place = rights.names.index(best.by_test if by_test else best.by_validation)
             result = played.alone[place]
             cost = flops_of(result, played.task, counted)
-            seconds = sum(single.record["seconds"] for single in played.alone)
             metrics = {"test_accuracy": best.accuracy_by_test if by_test else best.accuracy}
-            runs.append({"seed": played.seed, "metrics": metrics, "models": [rights.names[place]], "flops": cost, "seconds": seconds})
+            runs.append(
+                {"seed": played.seed, "metrics": metrics, "models": [rights.names[place]], "flops": cost, "seconds": played.alone_seconds}
+            )
             answers[played.seed] = rights.test[place].numpy()
         yield label, runs, answers
     runs = [{"seed": played.seed, "metrics": {"test_accuracy": oracle(rights.test)}} for played, rights, _ in found]

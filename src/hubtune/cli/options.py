@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     str,
-    typer.Argument(help="A folder of images (a class a subfolder), a folder of parquet files, an .npz, demo:NAME, hf:..., torchvision:..."),
+    typer.Argument(
+        help="A folder of images (a class a subfolder), a folder of parquet files, an .npz, demo:NAME, hf:..., torchvision:..., "
+        "vtab:NAME@FOLDER."
+    ),
 ]
 HubSpec = Annotated[
     str, typer.Option("--hub", help="demo, a folder of models, timm, timm:PATTERN, torchvision, hf:ORG/NAME, paper:homogeneous.")
 ]
 Where = Annotated[
-    str | None, typer.Option("--where", help="SQL over the models' cards, such as \"params < 5e6 and license like 'apache%'\".")
+    str | None,
+    typer.Option("--where", help="SQL over the models' cards, such as \"params < 5e6 and license like 'apache%'\" or pool:ResNet-50."),
 ]
 Models = Annotated[str | None, typer.Option("--models", help="Names of models of the hub, separated by commas.")]
 Strategy = Annotated[

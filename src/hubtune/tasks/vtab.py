@@ -173,14 +173,7 @@ def _order_notes(name: str, task: VtabTask, mark: str, labels: Sequence[Any]) ->
 
 def _from_torchvision(name: str, task: VtabTask, places: Sequence[Path]) -> Reading:
     """The rows of torchvision's files: the benchmark's test images, and other 800 and 200 out of the same training images."""
-    for place in places:
-        try:
-            reading = torchvision.read(str(task.torchvision), root=place, download=False)
-            break
-        except DataError as error:
-            cause = error
-    else:
-        raise DataError(f"vtab:{name} is not in {shown(map(str, places))} ({cause}); expected {_expected(name, task)}") from cause
+    reading = _first_reading(name, task, places)
     _check_sizes(name, task, {split: len(reading.splits[own]) for split, own in _OURS.items() if own in reading.splits})
     splits = {}
     for split, cut in _cuts(task).items():
@@ -195,6 +188,16 @@ def _from_torchvision(name: str, task: VtabTask, places: Sequence[Path]) -> Read
         "images, as their order in TensorFlow Datasets is not known there"
     )
     return replace(reading, name=name, splits=splits, notes=[*reading.notes, note])
+
+
+def _first_reading(name: str, task: VtabTask, places: Sequence[Path]) -> Reading:
+    reasons = []
+    for place in places:
+        try:
+            return torchvision.read(str(task.torchvision), root=place, download=False)
+        except DataError as error:
+            reasons.append(str(error))
+    raise DataError(f"vtab:{name} is not in {shown(map(str, places))} ({reasons[-1]}); expected {_expected(name, task)}")
 
 
 def _drawn(split: str, size: int) -> list[int]:

@@ -14,10 +14,6 @@ def threads(job):
     return torch.get_num_threads()
 
 
-def variable(job):
-    return os.environ.get(job)
-
-
 def killed_once(job, *, folder):
     """Kills the process that does job 1, the first time."""
     mark = folder / str(job)

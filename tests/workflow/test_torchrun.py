@@ -1,0 +1,41 @@
+"""Processes that torchrun starts share every batch of a training."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import hubtune as ht
+from hubtune.runs import runs_folder
+
+OPTIONS = [
+    "--models",
+    "vit",
+    "--set",
+    "steps=10",
+    "--set",
+    "batch_size=12",
+    "--set",
+    "learning_rates=0.01,0.001",
+    "--device",
+    "cpu",
+    "--json",
+]
+
+
+def test_two_processes_tune_as_one(task, task_file, hub, models_folder, tmp_path, monkeypatch):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29513", "-m", "hubtune"]
+    command = [*launcher, "tune", str(task_file), "--hub", str(models_folder), *OPTIONS, "--budget", "1", "--strategy", "linear"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    shared = json.loads(done.stdout)  # one process spoke, once
+    assert len(list(runs_folder().glob("cells/*/record.json"))) == 2
+    assert not list(runs_folder().glob("cells/.*"))
+    monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path))
+    method = ht.FineTune(steps=10, batch_size=12, learning_rates=(0.01, 0.001))
+    alone = ht.tune(task, hub.subset(["vit"]), method=method, workers=1)
+    assert shared["chosen"]["config"]["learning_rates"] == alone.record["chosen"]["config"]["learning_rates"]
+    for name, value in alone.metrics.items():
+        assert shared["metrics"][name] == pytest.approx(value, rel=1e-3, abs=1e-5)

@@ -45,7 +45,8 @@ def resnet18(task: ht.Task) -> Single:
     card = ModelCard(name="resnet18", source="timm:resnet18", architecture="resnet18", params=11_176_512, input_size=SIDE, feature_dim=512)
     cfg = {"input_size": [3, SIDE, SIDE]}
     spec = {"kind": "timm", "architecture": "resnet18", "model_args": {}, "pretrained_cfg": cfg, "preprocessing": {"input_size": SIDE}}
-    return Single(Backbone.from_spec({**spec, "card": card.to_dict()}), task.head(512))
+    backbone = Backbone.from_spec({**spec, "card": card.to_dict()})
+    return Single(backbone, task.head(backbone))
 
 
 def learners(models: int, task: ht.Task) -> dict[str, SupervisedLearner | HubPathwayLearner]:

@@ -22,7 +22,7 @@ def test_a_vote_follows_the_majority_and_the_mean_decides_between_equals():
 
 
 def test_an_ensemble_is_the_tasks_combination_of_its_members(task, hub):
-    members = [Single(backbone, task.head(backbone.feature_dim)) for backbone in map(hub.load, hub.names)]
+    members = [Single(backbone, task.head(backbone)) for backbone in map(hub.load, hub.names)]
     canvas = task.test.canvas(range(6), None)
     ensemble = EnsemblePredictor(members, task.kind).eval()
     with torch.no_grad():

@@ -14,7 +14,7 @@ from hubtune.training.predictor import Single
 def build(hub, task, k=2, names=None, generator=None):
     torch.manual_seed(0)
     backbones = [hub.load(name) for name in names or hub.names]
-    members = [Single(backbone, task.head(backbone.feature_dim)) for backbone in backbones]
+    members = [Single(backbone, task.head(backbone)) for backbone in backbones]
     for member in members:
         torch.nn.init.normal_(member.head.weight)
     if generator is None:

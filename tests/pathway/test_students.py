@@ -19,24 +19,24 @@ BASE = {"steps": 6, "batch_size": 12, "learning_rates": [0.01], **SGD}
 QUICK = {"steps": 8, "batch_size": 12, "learning_rates": (0.01,), **SGD}
 
 
-def test_distillation_alone_is_least_where_both_agree():
+def test_distillation_alone_is_least_where_both_agree(task):
     targets = torch.tensor([0, 1, 2, 0])
     teacher = torch.randn(4, 3, dtype=torch.float64)
     student = teacher.clone().requires_grad_()
-    loss = distillation_loss(student, teacher, targets, temperature=4.0, alpha=1.0)
+    loss = distillation_loss(task, student, teacher, targets, temperature=4.0, alpha=1.0)
     torch.testing.assert_close(loss, torch.zeros(4, dtype=torch.float64), atol=1e-12, rtol=0)
     loss.sum().backward()
     torch.testing.assert_close(student.grad, torch.zeros_like(teacher), atol=1e-12, rtol=0)
-    plain = distillation_loss(student, teacher, targets, temperature=4.0, alpha=0.0)
+    plain = distillation_loss(task, student, teacher, targets, temperature=4.0, alpha=0.0)
     torch.testing.assert_close(plain, F.cross_entropy(student, targets, reduction="none"))
 
 
-def test_the_temperature_keeps_the_gradients_size():
+def test_the_temperature_keeps_the_gradients_size(task):
     """Hinton et al. (2015), Equation 4: for high temperatures and centred logits the gradient is (student - teacher) / C."""
     student, teacher = (torch.randn(5, 4, dtype=torch.float64) for _ in range(2))
     student, teacher = student - student.mean(1, keepdim=True), teacher - teacher.mean(1, keepdim=True)
     student.requires_grad_()
-    distillation_loss(student, teacher, torch.zeros(5, dtype=torch.long), temperature=1e4, alpha=1.0).sum().backward()
+    distillation_loss(task, student, teacher, torch.zeros(5, dtype=torch.long), temperature=1e4, alpha=1.0).sum().backward()
     torch.testing.assert_close(student.grad, (student - teacher).detach() / 4, rtol=1e-3, atol=1e-5)
 
 

@@ -54,7 +54,7 @@ def test_the_lite_gate_is_one_for_all_images_and_settles():
 def test_a_mixed_network_is_rebuilt_from_its_spec(task, hub):
     backbones = [hub.load("resnet-a"), hub.load("resnet-b")]
     mix([backbone.network for backbone in backbones], lite=False)
-    network = ZooNetwork(backbones[0], task.head(backbones[0].feature_dim), 2, False).eval()
+    network = ZooNetwork(backbones[0], task.head(backbones[0]), 2, False).eval()
     canvas = task.test.canvas(range(4), None)
     fresh = ZooNetwork.from_spec(network.spec())
     fresh.load_state_dict(network.state_dict())

@@ -1,5 +1,6 @@
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,9 +68,10 @@ def test_loss_metric_and_extremes():
 def test_a_head_starts_near_uniform_and_follows_the_seed():
     task = make()
     torch.manual_seed(0)
-    head = task.head(512)
+    body = SimpleNamespace(feature_dim=512)
+    head = task.head(body)
     torch.manual_seed(0)
-    assert torch.equal(task.head(512).weight, head.weight)
+    assert torch.equal(task.head(body).weight, head.weight)
     assert head(torch.randn(7, 512)).shape == (7, 3)
     assert head.weight.detach().std().item() == pytest.approx(0.01, rel=0.1)
     assert not head.bias.any()

@@ -18,7 +18,7 @@ def make(task, hub, steps=10, optimization=None, **options):
     backbone = hub.load("resnet-a")
     torch.manual_seed(0)
     return SupervisedLearner(
-        Single(backbone, task.head(backbone.feature_dim)),
+        Single(backbone, task.head(backbone)),
         task,
         steps=steps,
         optimization=optimization or Optimization(learning_rate=0.01),
@@ -67,7 +67,7 @@ def test_frozen_batch_norm_keeps_its_statistics(task, hub):
 
 def test_layer_decay_grows_towards_the_head(task, hub):
     backbone = hub.load("resnet-a")
-    network = Single(backbone, task.head(backbone.feature_dim))
+    network = Single(backbone, task.head(backbone))
     groups = layer_decay_groups(network, 1.0, 0.5)
     rates = [group["lr"] for group in groups]
     assert rates == sorted(rates)
@@ -93,7 +93,7 @@ runtime = Runtime(device_name="cpu")
 backbone = hub.load("vit")
 torch.manual_seed(0)
 learner = SupervisedLearner(
-    Single(backbone, task.head(backbone.feature_dim)), task, steps=5, optimization=Optimization(learning_rate=0.01), runtime=runtime)
+    Single(backbone, task.head(backbone)), task, steps=5, optimization=Optimization(learning_rate=0.01), runtime=runtime)
 batch = Batch(task.train.canvas(range(12), None), task.train.targets[:12], torch.arange(12))
 train(learner, lambda step: batch, lambda: {"accuracy": 0.0}, Plan(seed=0, evaluate_every=5), runtime)
 if runtime.is_main:

@@ -132,6 +132,22 @@ class Backbone(nn.Module, ABC):
     def map_names(self) -> tuple[str, ...]:
         """Names of the layers whose outputs ``maps`` returns."""
 
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the last map, found by running one empty image.
+
+        Raises:
+            ModelError: the model has no maps.
+        """
+        device = next(self.parameters(), torch.empty(0)).device
+        canvas = torch.zeros(1, 3, self.input_size, self.input_size, dtype=torch.uint8, device=device)
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            shape = self.maps(self.view(canvas))[-1].shape
+        self.train(training)
+        return shape[1], shape[2], shape[3]
+
     def classify(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B L"]:
         """Upstream logits from an embedding that is already there.
 

@@ -3,6 +3,7 @@
 from hubtune.nets.base import StagedNet
 from hubtune.nets.cifar_mobilenet import cifar_mobilenet
 from hubtune.nets.cifar_resnet import CifarResNet
+from hubtune.nets.deconvolution import DeconvolutionHead
 from hubtune.nets.vgg9 import VGG9
 
-__all__ = ["VGG9", "CifarResNet", "StagedNet", "cifar_mobilenet"]
+__all__ = ["VGG9", "CifarResNet", "DeconvolutionHead", "StagedNet", "cifar_mobilenet"]

@@ -13,6 +13,7 @@ from hubtune.hub import Backbone
 from hubtune.pathway.assembled import Assembled
 from hubtune.proxies import linear_probe
 from hubtune.tasks import Task
+from hubtune.training.heads import linear_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Predictor, freeze
 
@@ -61,7 +62,7 @@ class ConcatProbe(Method):
         scales = torch.cat([(lengths.mean() / length).expand(block.shape[1]) for length, block in zip(lengths, blocks, strict=True)])
         train = torch.cat(blocks, 1) * scales
         val = torch.cat([extract(backbone, task.val, *place).embeddings for backbone in backbones], 1) * scales
-        hub = ConcatHub(backbones, task.head(1).out_features)  # pyright: ignore[reportArgumentType]
+        hub = ConcatHub(backbones, linear_head(task, backbones[0], self.name).out_features)
         scores = {}
         for rate in (0.1, 0.01):
             weight, bias = linear_probe(train, task.train.targets, hub.head.out_features, learning_rate=rate, seed=setting.seed)

@@ -5,18 +5,16 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from hubtune.errors import ConfigurationError
 from hubtune.hub import Backbone
 from hubtune.pathway.assembled import best_first, trainings
 from hubtune.pathway.ensemble import EnsemblePredictor
 from hubtune.pathway.routed_hub import RoutedHub
 from hubtune.pathway.students import best_by_probe, is_augmented, place_of
-from hubtune.tasks import Classification, Task
+from hubtune.tasks import Task
 from hubtune.training.evaluation import outputs_of
 from hubtune.training.heads import fit_head
 from hubtune.training.learner import Batch
@@ -28,25 +26,23 @@ from hubtune.training.trained_method import Rates, TrainedMethod
 
 
 def distillation_loss(
-    student: Float[Tensor, "B C"],
-    teacher: Float[Tensor, "B C"],
-    targets: Int[Tensor, " B"],
+    task: Task,
+    student: Float[Tensor, "B C ..."],
+    teacher: Float[Tensor, "B C ..."],
+    targets: Tensor,
     *,
     temperature: float,
     alpha: float,
     label_smoothing: float = 0.0,
 ) -> Float[Tensor, " B"]:
-    """alpha T^2 KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) CE(student, y), for each image.
+    """alpha d(student, teacher) + (1 - alpha) l(student, y) for each image, with the task's own distance and loss.
 
-    T^2 keeps the gradient's size when the temperature changes.
+    Of classes, d = T^2 KL(softmax(teacher / T) || softmax(student / T)) and l the cross entropy.
 
     Source: Hinton et al. (2015), Distilling the knowledge in a neural network.
     """
-    soft = F.kl_div(
-        F.log_softmax(student / temperature, 1), F.log_softmax(teacher / temperature, 1), reduction="none", log_target=True
-    ).sum(1)
-    hard = F.cross_entropy(student, targets, reduction="none", label_smoothing=label_smoothing)
-    return alpha * temperature**2 * soft + (1 - alpha) * hard
+    soft = task.imitation(student, teacher, temperature=temperature)
+    return alpha * soft + (1 - alpha) * task.loss(student, targets, label_smoothing=label_smoothing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +87,9 @@ class Distill(TrainedMethod):
         return [*trainings(self.base, self.base_config, models), Need(method="ensemble", config=ensemble, models=models)]
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
-        if task.kind != Classification.kind:
-            raise ConfigurationError(
-                f"distill was asked for a task of kind {task.kind!r}; expected classification: its answers are probabilities"
-            )
         *singles, teacher = results
         backbone = backbones[self._place(backbones, singles, task, setting)]
-        head = task.head(backbone.feature_dim)
+        head = task.head(backbone)
         if self.head_first:
             fit_head(head, backbone, task, setting)  # pyright: ignore[reportArgumentType]
         network = Single(backbone, head)
@@ -126,7 +118,7 @@ class Distill(TrainedMethod):
         def objective(batch: Batch) -> Tensor:
             with torch.no_grad():
                 answers = teacher(batch.canvas) if known is None else known[batch.indices.to(known.device)]
-            return distillation_loss(network(batch.canvas).float(), answers, batch.targets, **options)
+            return distillation_loss(task, network(batch.canvas).float(), answers, batch.targets, **options)
 
         return objective
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, Any, ClassVar, final
 
 import torch
@@ -13,13 +12,10 @@ from torch import Tensor, nn
 from hubtune.errors import ConfigurationError
 from hubtune.hub import Backbone
 from hubtune.pathway.assembled import Assembled, best_first, names_of, trainings
-from hubtune.tasks import Classification, Task
+from hubtune.tasks import Classification, Task, kind_named
 from hubtune.training.method import Method, Need, Result, Setting
 from hubtune.training.predictor import Predictor, Single
 from hubtune.training.saving import load_single
-
-# How outputs are averaged depends on the kind of task, but on nothing of a particular one.
-_COMBINE = {Classification.kind: partial(Classification.combine, None)}  # pyright: ignore[reportArgumentType]
 
 
 def vote(outputs: Sequence[Float[Tensor, "B C"]]) -> Float[Tensor, "B C"]:
@@ -34,7 +30,7 @@ def vote(outputs: Sequence[Float[Tensor, "B C"]]) -> Float[Tensor, "B C"]:
 
 @final
 class EnsemblePredictor(Predictor):
-    """All of m models, each with a view of its own; the mean of their probabilities, or a vote."""
+    """All of m models, each with a view of its own; their outputs combined as the kind of task does (mean probability), or a vote."""
 
     kind = "ensemble"
 
@@ -45,15 +41,16 @@ class EnsemblePredictor(Predictor):
             hard: vote, rather than average.
         """
         super().__init__()
-        if task_kind not in _COMBINE:
-            raise ConfigurationError(f"an ensemble was asked for a task of kind {task_kind!r}; expected one of {', '.join(_COMBINE)}")
+        if hard and task_kind != Classification.kind:
+            raise ConfigurationError(f"a vote was asked for a task of kind {task_kind!r}; expected classification: leave vote out")
         self.members = nn.ModuleList(members)
         self.task_kind = task_kind
         self.hard = hard
+        self._combine = kind_named(task_kind).combine
 
-    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
+    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B C ..."]:
         outputs = [member(canvas).float() for member in self.members]
-        return vote(outputs) if self.hard else _COMBINE[self.task_kind](outputs)
+        return vote(outputs) if self.hard else self._combine(outputs)
 
     def spec(self) -> dict[str, Any]:
         members = [member.spec() for member in self.members]  # pyright: ignore[reportCallIssue]

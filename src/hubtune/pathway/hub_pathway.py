@@ -101,7 +101,7 @@ class HubPathway(TrainedMethod):
         self._check(backbones, broken)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(setting.seed, self.name))
-            members = [Single(backbone, task.head(backbone.feature_dim)) for backbone in backbones]
+            members = [Single(backbone, task.head(backbone)) for backbone in backbones]
             generator = self._generator(members)
             aggregator = Aggregator(len(members), members[0].head.out_features, self.aggregator_init)  # pyright: ignore[reportArgumentType]
         generator.blocked[broken] = True

@@ -98,7 +98,7 @@ class KnowledgeFlow(TrainedMethod):
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         student, others = split_student(self.student, backbones, task, setting)
-        head = task.head(student.feature_dim)
+        head = task.head(student)
         if self.head_first:
             fit_head(head, student, task, setting)  # pyright: ignore[reportArgumentType]
         teachers = [teacher.to(setting.runtime.device) for teacher in others]

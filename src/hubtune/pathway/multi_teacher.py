@@ -13,7 +13,7 @@ from hubtune.errors import ConfigurationError
 from hubtune.hub import Backbone
 from hubtune.pathway.students import Teachers, best_by_probe, place_of
 from hubtune.tasks import Task
-from hubtune.training.heads import fit_head
+from hubtune.training.heads import fit_head, linear_head
 from hubtune.training.learner import Batch
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
@@ -57,9 +57,9 @@ class MultiTeacher(TrainedMethod):
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         student, others = split_student(self.student, backbones, task, setting)
-        head = task.head(student.feature_dim)
+        head = linear_head(task, student, self.name)
         if self.head_first:
-            fit_head(head, student, task, setting)  # pyright: ignore[reportArgumentType]
+            fit_head(head, student, task, setting)
         teachers = Teachers(others, task, setting)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(setting.seed, self.name))

@@ -9,7 +9,7 @@ from torch import Tensor
 from hubtune.errors import unknown_name
 from hubtune.features import extract
 from hubtune.hub import Backbone
-from hubtune.proxies import linear_probe
+from hubtune.proxies import linear_probe, logme
 from hubtune.tasks import Split, Task
 from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
@@ -29,7 +29,12 @@ def place_of(student: str, backbones: Sequence[Backbone]) -> int:
 
 
 def best_by_probe(backbones: Sequence[Backbone], task: Task, setting: Setting) -> int:
-    """The model on whose frozen features a linear head does best on the validation split."""
+    """The model on whose frozen features a linear head does best on the validation split; where numbers are predicted, LogME decides."""
+    labels = task.labels(task.train)
+    if labels.is_floating_point():
+        train = [extract(backbone, task.train, setting.canvas_size, setting.runtime.device).embeddings for backbone in backbones]
+        evidence = [logme(features, labels) for features in train]
+        return evidence.index(max(evidence))
     scores = []
     for backbone in backbones:
         train, val = (extract(backbone, split, setting.canvas_size, setting.runtime.device).embeddings for split in (task.train, task.val))

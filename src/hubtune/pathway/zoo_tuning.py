@@ -16,7 +16,7 @@ from hubtune.pathway.soup import check_one_start
 from hubtune.pathway.students import best_by_probe
 from hubtune.tasks import Task
 from hubtune.training.method import Method, Result, Setting
-from hubtune.training.predictor import Predictor
+from hubtune.training.predictor import Predictor, answer, head_from_spec, head_spec
 from hubtune.training.seeds import derive
 from hubtune.training.supervised import SupervisedLearner
 from hubtune.training.trained_method import Rates, TrainedMethod
@@ -95,7 +95,7 @@ def mix(networks: Sequence[nn.Module], lite: bool) -> None:
 
 @final
 class ZooNetwork(Predictor):
-    """``head(embed(view(canvas)))`` of one network with mixed convolutions."""
+    """One head on one network with mixed convolutions."""
 
     kind = "zoo-tuning"
 
@@ -112,16 +112,16 @@ class ZooNetwork(Predictor):
         self.head = head
 
     def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
-        return self.head(self.backbone.embed(self.backbone.view(canvas)))
+        return answer(self.backbone, self.head, canvas)
 
     def spec(self) -> dict[str, Any]:
-        return {**self._spec, "outputs": self.head.out_features}
+        return {**self._spec, **head_spec(self.head)}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> "ZooNetwork":
         backbone = Backbone.from_spec(spec["backbone"])
         mix([backbone.network] * spec["models"], spec["lite"])
-        return cls(backbone, nn.Linear(backbone.feature_dim, spec["outputs"]), spec["models"], spec["lite"])
+        return cls(backbone, head_from_spec(spec, backbone), spec["models"], spec["lite"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ class ZooTuning(TrainedMethod):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(setting.seed, self.name))
             mix([backbone.to("cpu").network for backbone in ordered], self.lite)
-            head = task.head(base.feature_dim)
+            head = task.head(base)
         if not any(isinstance(module, MixedConv) for module in base.modules()):
             raise ConfigurationError(
                 f"{base.card.architecture} has no convolutions to mix; use hub-pathway or ensemble, which take any model"

@@ -14,7 +14,7 @@ from hubtune.selection.scoring import Scored, check_time
 from hubtune.tasks import Task
 from hubtune.training.batches import Batches
 from hubtune.training.evaluation import evaluate
-from hubtune.training.heads import fit_head
+from hubtune.training.heads import fit_head, linear_head
 from hubtune.training.method import Setting
 from hubtune.training.predictor import Single
 from hubtune.training.runtime import Runtime
@@ -102,7 +102,7 @@ class ShortTuning:
         runtime, method = Runtime(device_name=self.device), TrainedMethod(steps=self.steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "learner"))
-            head = self.task.head(backbone.feature_dim)
+            head = linear_head(self.task, backbone, "successive-halving on steps")
             fit_head(head, backbone, self.task, Setting(seed=self.seed, canvas_size=canvas_size, runtime=runtime))
         learner = SupervisedLearner(
             Single(backbone, head), self.task, steps=self.steps, optimization=method.optimization(AUTO_RATES[0]), runtime=runtime

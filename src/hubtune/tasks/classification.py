@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from hubtune.errors import ConfigurationError, DataError, unknown_name
 from hubtune.tasks.augmentation import crop, flip
 from hubtune.tasks.checks import absent_class_notes
-from hubtune.tasks.task import Task
+from hubtune.tasks.task import Body, Task
 
 AUGMENTATIONS: dict[str, tuple[Callable[[Tensor, torch.Generator], Tensor], ...]] = {
     "none": (),
@@ -55,12 +55,12 @@ class Classification(Task):
         """How many classes there are; a split may lack some of them."""
         return len(self.class_names)
 
-    def head(self, feature_dim: int) -> nn.Linear:
+    def head(self, backbone: Body) -> nn.Linear:
         """A linear layer with weights N(0, 0.01) and bias 0: near-uniform outputs at first, yet a gradient for the backbone at once.
 
         Source: Hub-Pathway's protocol; a linear probe that must start from exact zeros zeroes it.
         """
-        head = nn.Linear(feature_dim, self.num_classes)
+        head = nn.Linear(backbone.feature_dim, self.num_classes)
         nn.init.normal_(head.weight, std=HEAD_STD)
         nn.init.zeros_(head.bias)
         return head
@@ -83,13 +83,22 @@ class Classification(Task):
             canvas = vary(canvas, generator)
         return canvas, targets
 
-    def combine(self, outputs: Sequence[Float[Tensor, "B C"]]) -> Float[Tensor, "B C"]:
+    def imitation(self, outputs: Float[Tensor, "B C"], teacher: Float[Tensor, "B C"], *, temperature: float) -> Float[Tensor, " B"]:
+        """T^2 KL(softmax(teacher / T) || softmax(outputs / T)) in nats; T^2 keeps the gradient's size when the temperature changes.
+
+        Source: Hinton et al. (2015), Distilling the knowledge in a neural network.
+        """
+        student, target = (F.log_softmax(logits / temperature, 1) for logits in (outputs, teacher))
+        return temperature**2 * F.kl_div(student, target, reduction="none", log_target=True).sum(1)
+
+    @staticmethod
+    def combine(outputs: Sequence[Float[Tensor, "B C"]]) -> Float[Tensor, "B C"]:
         """log of the mean over models of softmax(outputs): its softmax is the mean of the models' probabilities."""
         if not outputs:
             raise ConfigurationError("given the outputs of no model; expected those of at least one")
         return torch.logsumexp(torch.stack([F.log_softmax(logits, dim=-1) for logits in outputs]), dim=0) - math.log(len(outputs))
 
-    def metrics(self, outputs: Float[Tensor, "N C"], targets: Int64[Tensor, " N"]) -> dict[str, float]:
+    def metrics(self, answers: Float[Tensor, "N C"], targets: Int64[Tensor, " N"]) -> dict[str, float]:
         """Scores of a split.
 
         Returns:
@@ -100,7 +109,7 @@ class Classification(Task):
 
         if not len(targets):
             raise DataError("given no samples to score; expected at least one")
-        true, predicted = targets.cpu().numpy(), outputs.argmax(dim=1).cpu().numpy()
+        true, predicted = targets.cpu().numpy(), answers.argmax(dim=1).cpu().numpy()
         counts = confusion_matrix(true, predicted, labels=np.arange(self.num_classes)).astype(float)
         right, occurring, guessed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
         present, met = occurring > 0, occurring + guessed > 0
@@ -108,7 +117,7 @@ class Classification(Task):
             "accuracy": float(np.mean(true == predicted)),
             "balanced_accuracy": float(np.mean(right[present] / occurring[present])),
             "macro_f1": float(np.mean(2 * right[met] / (occurring + guessed)[met])),
-            "loss": float(self.loss(outputs.cpu().double(), targets.cpu()).mean()),
+            "loss": float(self.loss(answers.cpu().double(), targets.cpu()).mean()),
         }
 
     def take(self, train: int | None = None, val: int | None = None, test: int | None = None) -> "Classification":

@@ -15,6 +15,7 @@ from hubtune.tasks import parquet
 from hubtune.tasks.checks import absent_class_notes, counted, duplicate_notes, shared_group_notes, shown, single_image_notes
 from hubtune.tasks.classification import Classification
 from hubtune.tasks.cutting import held_out, interleaved
+from hubtune.tasks.kinds import OPENERS, opener_of
 from hubtune.tasks.reading import Reading
 from hubtune.tasks.sources import SOURCES
 from hubtune.tasks.split import Split
@@ -23,12 +24,15 @@ from hubtune.tasks.task import Task
 
 _SPLITS = ("train", "val", "test")
 _EXPECTED = "a folder of images (a subfolder for each class), a folder of parquet files, a .parquet or .npz file, or one of " + ", ".join(
-    f"{name}:..." for name in SOURCES
+    f"{name}:..." for name in (*SOURCES, *(name for name in OPENERS if ":" not in name))
 )
 
 
 def open_task(spec: str | Path, **options: Any) -> Task:
     """Task.open, which documents the arguments."""
+    if opener := opener_of(str(spec)):
+        make, location = opener
+        return make(location, **options)
     source, location = _locate(str(spec))
     if source in SOURCES:
         return _open_labelled(spec, source, location, **options)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -18,6 +18,18 @@ from hubtune.errors import ConfigurationError
 from hubtune.tasks.split import Split
 
 AnyTask = TypeVar("AnyTask", bound="Task")
+
+
+class Body(Protocol):
+    """What a head is put on: a network without one."""
+
+    feature_dim: int
+    """Length of its embedding."""
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of its last map."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,8 +78,11 @@ class Task(ABC):
         return open_task(spec, **options)
 
     @abstractmethod
-    def head(self, feature_dim: int) -> nn.Module:
-        """A fresh trainable module from features (B, feature_dim) to outputs (B, ...), initialised from torch's global generator."""
+    def head(self, backbone: Body) -> nn.Module:
+        """A fresh trainable module from a network's features to outputs (B, ...), initialised from torch's global generator.
+
+        A linear layer reads the embedding (B, feature_dim), a `hubtune.nets.DeconvolutionHead` the last map (B, *map_shape).
+        """
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Float[Tensor, " B"]:
@@ -87,12 +102,31 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+    def imitation(self, outputs: Tensor, teacher: Tensor, *, temperature: float) -> Float[Tensor, " B"]:
+        """How far each sample's output is from a teacher's, as a training loss; zero where they agree.
+
+        Args:
+            outputs: of the student.
+            teacher: its outputs, without gradients.
+            temperature: > 0, by which logits are divided; kinds of task without logits ignore it.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def combine(outputs: Sequence[Tensor]) -> Tensor:
         """One output from those of several models; the order of the models must not matter, and one model's output is its own."""
 
+    def answers(self, outputs: Tensor) -> Tensor:
+        """What is scored and kept of outputs (B, ...), batch by batch: by default the outputs themselves."""
+        return outputs
+
     @abstractmethod
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    def metrics(self, answers: Tensor, targets: Tensor) -> dict[str, float]:
         """Named scores of a whole split; ``self.metric`` is one of them."""
+
+    def labels(self, split: Split) -> Tensor:
+        """What a linear model of the features would predict: class indices (N,) int64 or numbers (N, K); by default the targets."""
+        return split.targets
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -152,6 +186,7 @@ class Task(ABC):
         return {
             "name": self.name,
             "kind": self.kind,
+            "metric": self.metric,
             **self._settings(),
             "sizes": {name: len(split) for name, split in self.splits.items()},
             "native_size": list(self.native_size) if self.native_size else None,

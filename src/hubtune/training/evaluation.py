@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,20 @@ from hubtune.training.runtime import Runtime
 
 
 @torch.inference_mode()
-def outputs_of(predictor: nn.Module, split: Split, canvas_size: int | None, runtime: Runtime, batch_size: int = 256) -> Tensor:
+def outputs_of(
+    predictor: nn.Module,
+    split: Split,
+    canvas_size: int | None,
+    runtime: Runtime,
+    batch_size: int = 256,
+    answers: Callable[[Tensor], Tensor] = lambda outputs: outputs,
+) -> Tensor:
     """Outputs on every row of a split, in order, on the CPU in float32.
 
     The batch is halved as often as memory runs out.
+
+    Args:
+        answers: what is kept of the outputs of a batch; all by default.
 
     Raises:
         TrainingError: one image alone does not fit into memory.
@@ -32,7 +42,7 @@ def outputs_of(predictor: nn.Module, split: Split, canvas_size: int | None, runt
             try:
                 canvas = split.canvas(range(start, stop), canvas_size).to(runtime.device)
                 with runtime.autocast():
-                    parts.append(predictor(canvas).float().cpu())
+                    parts.append(answers(predictor(canvas).float()).cpu())
                 start = stop
             except RuntimeError as error:
                 if not is_out_of_memory(error):
@@ -47,9 +57,9 @@ def outputs_of(predictor: nn.Module, split: Split, canvas_size: int | None, runt
 
 
 def evaluate(predictor: nn.Module, task: Task, split: Split, canvas_size: int | None, runtime: Runtime) -> tuple[Tensor, dict[str, float]]:
-    """The outputs on a split, and the task's metrics of them."""
-    outputs = outputs_of(predictor, split, canvas_size, runtime)
-    return outputs, task.metrics(outputs, split.targets)
+    """The task's answers on a split, and its metrics of them."""
+    answers = outputs_of(predictor, split, canvas_size, runtime, answers=task.answers)
+    return answers, task.metrics(answers, split.targets)
 
 
 @contextlib.contextmanager

@@ -10,15 +10,29 @@ from hubtune.tasks import Task
 from hubtune.training.method import Setting
 
 
+def linear_head(task: Task, backbone: Backbone, method: str) -> torch.nn.Linear:
+    """A fresh head for a method that knows embeddings only.
+
+    Raises:
+        ConfigurationError: outputs of the task's kind are not made of an embedding.
+    """
+    head = task.head(backbone)
+    if not isinstance(head, torch.nn.Linear):
+        raise ConfigurationError(
+            f"{method} was asked for a task of kind {task.kind!r}; expected classification, since it works on embeddings, from which a "
+            f"{type(head).__name__} makes no outputs: use scratch, fine-tune, ensemble, distill, knowledge-flow, zoo-tuning or hub-pathway"
+        )
+    return head
+
+
 @torch.no_grad()
 def fit_head(head: torch.nn.Module, backbone: Backbone, task: Task, setting: Setting) -> None:
     """Train a linear head in place on the backbone's frozen features, at the rate that does best on the validation split.
 
-    Raises:
-        ConfigurationError: the task's head is not linear.
+    A head of another kind stays as it was drawn: there is no quick way to its best weights.
     """
     if not isinstance(head, torch.nn.Linear):
-        raise ConfigurationError(f"a {task.kind} task has a {type(head).__name__} as head; expected a linear one: set head_first=false")
+        return
     train = extract(backbone, task.train, setting.canvas_size, setting.runtime.device).embeddings
     val = extract(backbone, task.val, setting.canvas_size, setting.runtime.device).embeddings
     best = -1.0

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from hubtune.hub import Backbone
+from hubtune.nets import DeconvolutionHead
 
 
 class Predictor(nn.Module):
@@ -39,8 +40,27 @@ class Predictor(nn.Module):
         return ()
 
 
+def answer(backbone: Backbone, head: nn.Module, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
+    """``head(embed(view(canvas)))``, or of the last map where the head reads maps."""
+    x = backbone.view(canvas)
+    return head(backbone.maps(x)[-1] if isinstance(head, DeconvolutionHead) else backbone.embed(x))
+
+
+def head_spec(head: nn.Module) -> dict[str, Any]:
+    """How to rebuild a head with other weights, as JSON; ``head_from_spec`` takes it back."""
+    spec = {"outputs": head.out_features}
+    return {**spec, "head": head.spec()} if isinstance(head, DeconvolutionHead) else spec
+
+
+def head_from_spec(spec: dict[str, Any], backbone: Backbone) -> nn.Module:
+    """The head that ``head_spec`` described, with fresh weights: linear where nothing else is said."""
+    if "head" in spec:
+        return DeconvolutionHead.from_spec(spec["head"], spec["outputs"])
+    return nn.Linear(backbone.feature_dim, spec["outputs"])
+
+
 class Single(Predictor):
-    """One backbone and one head: ``head(embed(view(canvas)))``."""
+    """One backbone and one head: ``head(embed(view(canvas)))``, or of the last map where the head reads maps."""
 
     kind = "single"
 
@@ -50,15 +70,15 @@ class Single(Predictor):
         self.head = head
 
     def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
-        return self.head(self.backbone.embed(self.backbone.view(canvas)))
+        return answer(self.backbone, self.head, canvas)
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "backbone": self.backbone.spec(), "outputs": self.head.out_features}
+        return {"kind": self.kind, "backbone": self.backbone.spec(), **head_spec(self.head)}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> "Single":
         backbone = Backbone.from_spec(spec["backbone"])
-        return cls(backbone, nn.Linear(backbone.feature_dim, spec["outputs"]))
+        return cls(backbone, head_from_spec(spec, backbone))
 
 
 @torch.no_grad()

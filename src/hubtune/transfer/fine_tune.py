@@ -47,7 +47,7 @@ class FineTune(TrainedMethod):
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         [backbone] = backbones
-        head = task.head(backbone.feature_dim)
+        head = task.head(backbone)
         if self.head_first:
             fit_head(head, backbone, task, setting)
         return SupervisedLearner(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hubtune.hub import Backbone
 from hubtune.tasks import Task
-from hubtune.training.heads import fit_head
+from hubtune.training.heads import fit_head, linear_head
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Predictor, Single, freeze
@@ -40,7 +40,7 @@ class LinearProbeLearner(Learner):
         self._backbone = backbone
         self._task = task
         self._setting = setting
-        self._predictor = Single(backbone, task.head(backbone.feature_dim)).to(setting.runtime.device)
+        self._predictor = Single(backbone, linear_head(task, backbone, LinearProbe.name)).to(setting.runtime.device)
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         raise NotImplementedError("a linear probe has no steps")

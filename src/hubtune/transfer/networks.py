@@ -12,6 +12,7 @@ from hubtune.errors import ConfigurationError, HubTuneError
 from hubtune.hub import Backbone, ModelCard
 from hubtune.hub.timm_backbone import Blueprint, TimmBackbone
 from hubtune.tasks import Task
+from hubtune.training.heads import linear_head
 from hubtune.training.predictor import Single, freeze
 from hubtune.training.runtime import Runtime
 from hubtune.training.seeds import derive
@@ -198,4 +199,4 @@ def make_target(name: str, input_size: int | None, task: Task, seed: int) -> Sin
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "scratch"))
         backbone = TimmBackbone(blueprint.build(), blueprint, card)
-        return Single(backbone, task.head(backbone.feature_dim))
+        return Single(backbone, linear_head(task, backbone, "transfer of maps"))

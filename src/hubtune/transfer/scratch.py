@@ -33,7 +33,7 @@ class Scratch(TrainedMethod):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(setting.seed, "scratch"))
             fresh = Backbone.from_spec(backbone.spec())
-            head = task.head(fresh.feature_dim)
+            head = task.head(fresh)
         return SupervisedLearner(
             Single(fresh, head),
             task,

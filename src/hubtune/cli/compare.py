@@ -9,6 +9,8 @@ from hubtune.cli.options import (
     Augmentation,
     Data,
     Device,
+    EngineName,
+    GpusPerWorker,
     HubSpec,
     InputSize,
     Json,
@@ -17,7 +19,9 @@ from hubtune.cli.options import (
     Test,
     Train,
     Where,
+    Workers,
     command_line,
+    is_main_process,
     open_hub,
     open_task,
     print_json,
@@ -53,7 +57,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default one under HUBTUNE_RUNS.")] = None,
     device: Device = None,
     precision: Annotated[str, typer.Option(help="no or bf16.")] = "no",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes side by side on a CPU; by default one a core.")] = None,
+    engine: EngineName = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = 0.0,
     time_limit: Annotated[float | None, typer.Option(min=1, help="Seconds after which no further step is made.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -78,11 +84,15 @@ def compare(
             out=out,
             device=device,
             precision=precision,
+            engine=engine,
             workers=workers,
+            gpus_per_worker=gpus_per_worker,
             time_limit=time_limit,
             request={"hub": hub, "where": where, "command": command_line()},
             on_event=listen,
         )
+    if not is_main_process():
+        return
     if as_json:
         print_json({"path": str(run.path), **run.record["comparison"], "seconds": run.record["seconds"]})
         return

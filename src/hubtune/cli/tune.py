@@ -128,6 +128,10 @@ def print_estimate(estimated: dict, as_json: bool) -> None:
             f"{row['training_seconds']:.0f} s",
         )
     Console().print(table)
+    for each in estimated["trainings"]:
+        if len(each["models"]) > 1:
+            print(f"{each['method']} of {len(each['models'])} models: {each['seconds']:.0f} s")
     print(
-        f"about {estimated['seconds']:.0f} s in all: {estimated['search_seconds']:.0f} s of search, then {estimated['trained']} trainings"
+        f"about {estimated['seconds']:.0f} s, one after another: {estimated['search_seconds']:.0f} s of search, "
+        f"then {estimated['trained']} trainings"
     )

@@ -59,6 +59,7 @@ def compare(
     precision: str = "no",
     engine: str | Engine | None = None,
     workers: int | None = None,
+    gpus_per_worker: float = 0.0,
     time_limit: float | None = None,
     checkpoint_seconds: float = 20.0,
     request: dict[str, Any] | None = None,
@@ -88,13 +89,14 @@ def compare(
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers or len(set(numbers)) < len(numbers):
         raise ConfigurationError(f"seeds = {seeds!r} was given; expected at least one, all different")
-    chosen_engine = engine_named(engine, workers=workers) if isinstance(engine, str) else engine
+    chosen_engine = engine_named(engine, workers=workers, gpus_per_worker=gpus_per_worker) if isinstance(engine, str) else engine
     runtime = Runtime(device_name=device or getattr(chosen_engine, "default_device", None), precision=precision)
+    listener = on_event if runtime.is_main else silent
     root = runs_folder()
     ranking = None
     if budget is not None:
-        options = {"budget": budget, "input_size": input_size, "seed": numbers[0], "device": str(runtime.device)}
-        ranking = search(hub, task, strategy, on_event=on_event, **options)
+        options = {"budget": budget, "input_size": input_size, "seed": numbers[0], "device": str(runtime.device), "engine": chosen_engine}
+        ranking = runtime.on_main(lambda: search(hub, task, strategy, on_event=listener, **options))
         hub = ranking.picks
     if len(hub) == 0:
         raise ConfigurationError("the hub is empty: no model is left after the filter; expected at least one, so loosen --where")
@@ -105,14 +107,14 @@ def compare(
         workers=workers,
         deadline=None if time_limit is None else started + time_limit,
         checkpoint_seconds=checkpoint_seconds,
-        on_event=on_event,
+        on_event=listener,
     )
     rounds = []
     for number, seed in enumerate(numbers):
-        on_event(Event("compare", number, len(numbers), f"seed {seed}"))
+        listener(Event("compare", number, len(numbers), f"seed {seed}"))
         plan = Plan(hub=hub, task=task, seed=seed, input_size=input_size, precision=precision, runner=runner)
         rounds.append(Round.play(contest, plan, runner))
-    on_event(Event("compare", len(numbers), len(numbers)))
+    listener(Event("compare", len(numbers), len(numbers)))
     if not any(entry.result for played in rounds for entry in played.entries.values()):
         reasons = "\n  ".join(f"{label}: {entry.error}" for label, entry in rounds[0].entries.items())
         raise TrainingError(f"no method ended well:\n  {reasons}")
@@ -141,8 +143,7 @@ def compare(
         "warnings": [*task.notes, *(warning for played in rounds for warning in played.warnings())],
     }
     folder = Path(out) if out is not None else root / _run_name(task, hub, contest, record["request"])
-    _write(folder, record, rounds, task, started)
-    return Comparison(path=folder, record=read_record(folder))
+    return runtime.on_main(lambda: _written(folder, record, rounds, task, started))
 
 
 def paths_of(label: str, rounds: Sequence[Round]) -> dict[str, Any] | None:
@@ -151,13 +152,14 @@ def paths_of(label: str, rounds: Sequence[Round]) -> dict[str, Any] | None:
     return describe_paths(label, [result for result, _ in played], [rights for _, rights in played]) if played else None
 
 
-def _write(folder: Path, record: dict[str, Any], rounds: Sequence[Round], task: Task, started: float) -> None:
+def _written(folder: Path, record: dict[str, Any], rounds: Sequence[Round], task: Task, started: float) -> Comparison:
     with write_atomically(folder) as target:
         for path in record["paths"][:1]:
             result = next(entry.result for played in rounds if (entry := played.entries[path["label"]]).result)
             path["samples"] = write_samples(result, task, target)
         write_record(target, record | {"seconds": time.monotonic() - started})
         report.write(target, folder.absolute())
+    return Comparison(path=folder, record=read_record(folder))
 
 
 def _run_name(task: Task, hub: Hub, contest: Mapping[str, Method], request: dict[str, Any]) -> str:

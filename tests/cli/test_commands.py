@@ -30,7 +30,7 @@ def test_help_and_import_need_no_torch():
 
 def test_help_lists_every_command(run):
     text = run("--help").out
-    for command in ("demo", "models", "search", "tune", "predict", "report", "runs", "cache"):
+    for command in ("demo", "models", "search", "tune", "compare", "predict", "report", "runs", "cache"):
         assert command in text
 
 
@@ -47,6 +47,28 @@ def test_search_tune_predict_report(run, task, task_file, models_folder, tmp_pat
     assert row["label"] in task.class_names
     assert task.class_names[0] in run("predict", tmp_path / "run", tmp_path, "--top", "3").out
     assert run("report", tmp_path / "run").out.strip().endswith("report.html")
+
+
+def test_a_comparison_and_the_paths_of_its_routed_hub(run, task, task_file, models_folder, tmp_path):
+    quick = ("--set", "steps=3", "--set", "learning_rates=0.001", "--set", "hub-pathway.generator_width=8", "--workers", "1")
+    options = ("--hub", models_folder, "--methods", "linear-probe,hub-pathway,soup-uniform", "--seeds", "1", "--models", "resnet-a,vit")
+    made = json.loads(run("compare", task_file, *options, *quick, "--out", tmp_path / "all", "--json").out)
+    rows = {row["label"]: row for row in made["rows"]}
+    assert made["reference"] == "linear-probe"
+    assert rows["hub-pathway"]["flops"] > 0
+    assert "architectures" in rows["soup-uniform"]["error"]
+    assert (tmp_path / "all" / "report.html").exists()
+    shown = run("compare", task_file, *options, *quick).out
+    assert "against linear-probe" in shown
+    assert "soup-uniform: a soup was asked of different architectures" in " ".join(shown.split())
+
+    Image.fromarray(task.test.canvas([0], None)[0].permute(1, 2, 0).numpy()).save(tmp_path / "x.png")
+    cell = rows["hub-pathway"]["runs"][0]["path"]
+    [row] = json.loads(run("predict", cell, tmp_path / "x.png", "--json").out)
+    assert set(row["path"]) == {"resnet-a", "vit"}
+    assert sum(row["path"].values()) == pytest.approx(1, abs=1e-4)
+    for more in ((), ("--max-resident", "1")):
+        assert "  path resnet-a 0." in run("predict", cell, tmp_path / "x.png", *more).out.replace("path vit 0.", "path resnet-a 0.")
 
 
 def test_tables_for_people(run, task_file, models_folder):
@@ -79,6 +101,11 @@ def test_a_dry_run_estimates_and_trains_nothing(run, task_file, models_folder):
         (("tune", "TASK", "--hub", "HUB", "--set", "stepz=3"), "did you mean 'steps'"),
         (("tune", "TASK", "--hub", "HUB", "--set", "steps"), "NAME=VALUE"),
         (("tune", "TASK", "--hub", "HUB", "--precision", "fp4"), "precision"),
+        (("tune", "TASK", "--hub", "HUB", "--method", "hub-pathway", "--set", "top_k=4"), "expected 1 to 3"),
+        (("tune", "TASK", "--hub", "HUB", "--method", "hub-pathway", "--set", "top_k=0"), "top_k = 0"),
+        (("compare", "TASK", "--hub", "HUB", "--methods", "finetune"), "did you mean 'fine-tune'"),
+        (("compare", "TASK", "--hub", "HUB", "--set", "hub-pathwy.top_k=1"), "did you mean 'hub-pathway'"),
+        (("compare", "TASK", "--hub", "HUB", "--budget", "9"), "1 to 3"),
         (("predict", "/nowhere", "x.png"), "/nowhere"),
         (("report", "/nowhere"), "/nowhere"),
     ],

@@ -154,11 +154,79 @@ def made_record(classes: int = 10, models: int = 12, wrong: int = 12, seed: int 
     }
 
 
+COMPARED = ["resnet8_glyphs", "resnet8_poses", "vgg9_textures", "mobilenet_cifar100", "vit_dots"]
+COMPARED_COSTS = {"fine-tune": (25e6, 0.601), "ensemble": (131e6, 0.668), "ensemble-top-k": (63e6, 0.652), "distill": (25e6, 0.64)}
+
+
+def made_contestant(label: str, accuracy: float, flops: float | None, spread: float = 0.008, **more) -> dict:
+    difference = {"mean": accuracy - 0.601, "low": accuracy - 0.62, "high": accuracy - 0.58}
+    summary = {"mean": {"test_accuracy": accuracy}, "spread": {"test_accuracy": spread}, "flops": flops, "seconds": 130 * accuracy}
+    return {"label": label, "method": label, "analysis": False, "config": {}, "difference": difference, **summary, **more}
+
+
+def made_comparison() -> dict:
+    rows = [made_contestant(label, accuracy, flops) for label, (flops, accuracy) in COMPARED_COSTS.items()]
+    rows[0]["difference"] = None
+    for k, accuracy in ((1, 0.62), (2, 0.671), (3, 0.674)):
+        label = "hub-pathway" if k == 2 else f"hub-pathway k = {k}"
+        rows.append(
+            made_contestant(label, accuracy, 3e6 + 26e6 * k, method="hub-pathway", config={"top_k": k, "cost_weight": 0.0, "exploit": True})
+        )
+    failed = {"label": "soup-uniform", "method": "soup-uniform", "error": "a soup was asked of different architectures", "runs": []}
+    analyses = [
+        made_contestant("best-single", 0.601, 25e6, analysis=True),
+        made_contestant("best-single, chosen on test", 0.607, 25e6, analysis=True),
+        made_contestant("oracle", 0.79, None, analysis=True),
+    ]
+    return {
+        "format": 1,
+        "kind": "compare",
+        "created": "2026-02-03T14:05:00+00:00",
+        "hubtune": "0.1.0",
+        "seconds": 812.0,
+        "request": {"data": "demo:shapes", "hub": "demo", "methods": [*COMPARED_COSTS, "hub-pathway"], "budget": 5, "seeds": [0, 1, 2]},
+        "task": {
+            "name": "shapes",
+            "kind": "classification",
+            "class_names": ["disc", "ring", "star"],
+            "sizes": {"train": 800, "test": 2000},
+        },
+        "comparison": {
+            "reference": "fine-tune",
+            "metric": "test_accuracy",
+            "seeds": [0, 1, 2],
+            "models": COMPARED,
+            "rows": [*rows, failed, *analyses],
+        },
+        "paths": [
+            {
+                "label": label,
+                "models": COMPARED,
+                "weights": weights,
+                "activated": [min(1.0, 2 * weight) for weight in weights],
+                "quality": {"by_weight": 0.83, "at_random": 0.61, "images": 1580},
+                "samples": [
+                    {"image": f"paths/{i:02d}.png", "id": f"test[{i}]", "target": i % 3, "label": (i + (i == 4)) % 3}
+                    | {"weights": [0.6 if j == i % 5 else 0.31 if j == (i + 1) % 5 else 0.0 for j in range(5)]}
+                    for i in range(12)
+                ]
+                * (label == "hub-pathway"),
+            }
+            for label, weights in {
+                "hub-pathway": [0.35, 0.3, 0.2, 0.1, 0.05],
+                "hub-pathway k = 1": [0.45, 0.3, 0.15, 0.06, 0.04],
+            }.items()
+        ],
+    }
+
+
 def made_run(folder: Path, record: dict[str, Any], side: int = 8) -> Path:
     """A run's folder with the record and the images it names."""
     (folder / "wrong").mkdir(parents=True, exist_ok=True)
     random_ = random.Random(1)
-    for place, image in enumerate(record.get("wrong") or []):
+    samples = [sample for path in record.get("paths") or [] for sample in path["samples"]]
+    (folder / "paths").mkdir(exist_ok=True)
+    for place, image in enumerate([*(record.get("wrong") or []), *samples]):
         mode, size = ("L", side * side) if place % 2 else ("RGB", 3 * side * side)
         Image.frombytes(mode, (side, side), random_.randbytes(size)).save(folder / image["image"])
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
@@ -173,3 +241,8 @@ def make_record() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def make_run() -> Callable[..., Path]:
     return made_run
+
+
+@pytest.fixture(scope="session")
+def make_comparison() -> Callable[..., dict[str, Any]]:
+    return made_comparison

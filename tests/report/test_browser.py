@@ -33,7 +33,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def pages(make_record, make_run, tmp_path_factory):
+def pages(make_record, make_comparison, make_run, tmp_path_factory):
     """The address of a page for each kind of run, and how many charts it should draw."""
     usual, evil, many = make_record(), make_record(classes=3, models=5), make_record(classes=102, models=40, wrong=3)
     usual["search"]["rows"][4]["card"]["params"] = None
@@ -42,6 +42,7 @@ def pages(make_record, make_run, tmp_path_factory):
     evil["search"]["rows"][0]["name"] = EVIL[0]
     search = {key: usual[key] for key in ("format", "created", "request", "task", "search")} | {"kind": "search"}
     runs = {"usual": (usual, 5), "evil": (evil, 5), "many": (many, 5), "search": (search, 1), "empty": ({"format": 1}, 0)}
+    runs["compared"] = (make_comparison(), 3)
     root = tmp_path_factory.mktemp("pages")
     made = {name: (report.write(make_run(root / name, record)).as_uri(), charts) for name, (record, charts) in runs.items()}
     return made | {"regret": (report.write_regret(regret_study(), root / "regret.html").as_uri(), 9)}
@@ -96,7 +97,7 @@ def check_that_it_draws_and_fits(page, charts: int):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("name", ["many", "empty", "regret"])
+@pytest.mark.parametrize("name", ["many", "empty", "compared", "regret"])
 def test_a_page_draws_and_fits(opened, pages, name):
     address, charts = pages[name]
     check_that_it_draws_and_fits(opened(address, 1280), charts)

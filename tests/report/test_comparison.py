@@ -2,13 +2,13 @@
 
 import html
 import io
+import json
 import re
 from copy import deepcopy
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from hubtune import report
@@ -17,80 +17,10 @@ from hubtune.report.comparison import pareto
 from hubtune.report.labels import place
 from hubtune.report.record import parse
 
-MODELS = ["resnet8_glyphs", "resnet8_poses", "vgg9_textures", "mobilenet_cifar100", "vit_dots"]
-COSTS = {"fine-tune": (25e6, 0.601), "ensemble": (131e6, 0.668), "ensemble-top-k": (63e6, 0.652), "distill": (25e6, 0.64)}
-
-
-def row(label: str, accuracy: float, flops: float | None, spread: float = 0.008, **more) -> dict:
-    difference = {"mean": accuracy - 0.601, "low": accuracy - 0.62, "high": accuracy - 0.58}
-    summary = {"mean": {"test_accuracy": accuracy}, "spread": {"test_accuracy": spread}, "flops": flops, "seconds": 130 * accuracy}
-    return {"label": label, "method": label, "analysis": False, "config": {}, "difference": difference, **summary, **more}
-
-
-def made_comparison() -> dict:
-    rows = [row(label, accuracy, flops) for label, (flops, accuracy) in COSTS.items()]
-    rows[0]["difference"] = None
-    for k, accuracy in ((1, 0.62), (2, 0.671), (3, 0.674)):
-        label = "hub-pathway" if k == 2 else f"hub-pathway k = {k}"
-        rows.append(row(label, accuracy, 3e6 + 26e6 * k, method="hub-pathway", config={"top_k": k, "cost_weight": 0.0, "exploit": True}))
-    failed = {"label": "soup-uniform", "method": "soup-uniform", "error": "a soup was asked of different architectures", "runs": []}
-    analyses = [
-        row("best-single", 0.601, 25e6, analysis=True),
-        row("best-single, chosen on test", 0.607, 25e6, analysis=True),
-        row("oracle", 0.79, None, analysis=True),
-    ]
-    return {
-        "format": 1,
-        "kind": "compare",
-        "created": "2026-02-03T14:05:00+00:00",
-        "hubtune": "0.1.0",
-        "seconds": 812.0,
-        "request": {"data": "demo:shapes", "hub": "demo", "methods": [*COSTS, "hub-pathway"], "budget": 5, "seeds": [0, 1, 2]},
-        "task": {
-            "name": "shapes",
-            "kind": "classification",
-            "class_names": ["disc", "ring", "star"],
-            "sizes": {"train": 800, "test": 2000},
-        },
-        "comparison": {
-            "reference": "fine-tune",
-            "metric": "test_accuracy",
-            "seeds": [0, 1, 2],
-            "models": MODELS,
-            "rows": [*rows, failed, *analyses],
-        },
-        "paths": [
-            {
-                "label": label,
-                "models": MODELS,
-                "weights": weights,
-                "activated": [min(1.0, 2 * weight) for weight in weights],
-                "quality": {"by_weight": 0.83, "at_random": 0.61, "images": 1580},
-                "samples": [
-                    {"image": f"paths/{i:02d}.png", "id": f"test[{i}]", "target": i % 3, "label": (i + (i == 4)) % 3}
-                    | {"weights": [0.6 if j == i % 5 else 0.31 if j == (i + 1) % 5 else 0.0 for j in range(5)]}
-                    for i in range(12)
-                ]
-                * (label == "hub-pathway"),
-            }
-            for label, weights in {
-                "hub-pathway": [0.35, 0.3, 0.2, 0.1, 0.05],
-                "hub-pathway k = 1": [0.45, 0.3, 0.15, 0.06, 0.04],
-            }.items()
-        ],
-    }
-
-
-def made_folder(folder: Path) -> Path:
-    (folder / "paths").mkdir(parents=True)
-    for i in range(12):
-        Image.new("RGB", (32, 32), (20 * i, 255 - 20 * i, 90)).save(folder / f"paths/{i:02d}.png")
-    return folder
-
 
 @pytest.fixture
-def folder(tmp_path):
-    return made_folder(tmp_path / "run")
+def folder(tmp_path, make_run, make_comparison):
+    return make_run(tmp_path / "run", make_comparison())
 
 
 def page(record: dict, folder: Path) -> str:
@@ -104,8 +34,8 @@ def text_of(page: str, section: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
-def test_the_page_of_a_comparison_says_what_was_found(folder):
-    made = page(made_comparison(), folder)
+def test_the_page_of_a_comparison_says_what_was_found(folder, make_comparison):
+    made = page(make_comparison(), folder)
     assert (
         "Of 8 methods over 3 seeds, hub-pathway k = 3 does best: test accuracy 67.4%, at 81.0 M FLOPs an image; 1 failed."
         in html.unescape(made)
@@ -124,8 +54,8 @@ def test_the_page_of_a_comparison_says_what_was_found(folder):
     assert made.count("data:image/png") == 12
 
 
-def test_the_front_holds_what_no_other_is_cheaper_and_better_than():
-    found = parse(made_comparison()).comparison
+def test_the_front_holds_what_no_other_is_cheaper_and_better_than(make_comparison):
+    found = parse(make_comparison()).comparison
     front = [row.label for row in pareto(found.rows, found)]
     assert front == ["distill", "hub-pathway", "hub-pathway k = 3"]
     labels = {row.label: row for row in found.rows}
@@ -146,8 +76,8 @@ def test_labels_do_not_cover_each_other():
             assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
 
 
-def test_paths_without_single_models_say_what_is_missing(folder):
-    record = made_comparison()
+def test_paths_without_single_models_say_what_is_missing(folder, make_comparison):
+    record = make_comparison()
     for path in record["paths"]:
         path["quality"] = None
     assert "add fine-tune to the methods" in text_of(page(record, folder), "paths")
@@ -156,24 +86,32 @@ def test_paths_without_single_models_say_what_is_missing(folder):
 
 
 @pytest.mark.parametrize("part", ["comparison", "paths"])
-def test_a_part_that_is_absent_is_a_section_less(folder, part):
-    record = made_comparison()
+def test_a_part_that_is_absent_is_a_section_less(folder, part, make_comparison):
+    record = make_comparison()
     del record[part]
     assert f'<section id="{part}"' not in page(record, folder)
     assert '<section id="comparison"' not in page({"format": 1}, folder)
 
 
-def test_nothing_that_ended_well_is_a_table_of_reasons(folder):
-    record = deepcopy(made_comparison())
+def test_nothing_that_ended_well_is_a_table_of_reasons(folder, make_comparison):
+    record = deepcopy(make_comparison())
     record["comparison"]["rows"] = record["comparison"]["rows"][7:8]
     made = page(record, folder)
     assert "failed: a soup" in text_of(made, "comparison")
     assert "pareto-chart" not in made
 
 
-def test_the_terminal_shows_the_same_table():
+def test_no_name_becomes_an_element(folder, make_comparison):
+    evil = "<img src=x onerror=alert(1)>"
+    text = json.dumps(make_comparison()).replace("hub-pathway k = 1", evil).replace("vit_dots", evil).replace('"top_k"', f'"{evil}"')
+    made = page(json.loads(text), folder)
+    assert "<img src=x" not in made
+    assert html.escape(evil) in made
+
+
+def test_the_terminal_shows_the_same_table(make_comparison):
     console = Console(file=io.StringIO(), width=140, color_system=None)
-    console.print(report.comparison_table(made_comparison()))
+    console.print(report.comparison_table(make_comparison()))
     shown = console.file.getvalue()
     assert re.search(r"hub-pathway +67\.1% ± 0\.8 +\+7\.0 \(\+5\.1 to \+9\.1\) +55\.0 M", shown)
     assert "soup-uniform: a soup was asked of different architectures" in shown

@@ -56,7 +56,7 @@ def _view(title: str, field: str | None, rows: list[Contestant], comparison: Com
         "customdata": [[label(row.label, 60), written(comparison, row), count(row.flops)] for _, row in points],
         "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]} FLOPs an image<extra></extra>",
     }
-    axis: dict[str, Any] = {"title": {"text": title}}
+    axis: dict[str, Any] = {"title": {"text": label(title)}}
     if field is None:
         axis["tickformat"] = "~s"
     elif all(isinstance(x, int) for x, _ in points):

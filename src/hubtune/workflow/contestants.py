@@ -31,12 +31,12 @@ def contestants(specs: Sequence[str], settings: Mapping[str, str]) -> dict[str, 
     if twice:
         raise ConfigurationError(f"the method {twice[0]!r} is given twice; expected different ones, or labels: a={twice[0]},b={twice[0]}")
     fields = {label: _fields(name) for label, name in names.items()}
+    inner = {label: _inner(label, fields[label], settings) for label in names}
+    fields |= {name: _fields(name) for found in inner.values() for name in found.values() if name not in fields}
     common, own = _sorted_out(settings, fields)
     configs = {label: {k: v for k, v in common.items() if k in fields[label]} | own[label] for label in names}
     for label, config in configs.items():
-        for what, inside in BUILT_ON:
-            if inside in fields[label] and inside not in config:
-                config[inside] = _inside(str(config.get(what, fields[label][what])), common, own)
+        config |= {field: _inside(name, common, own) for field, name in inner[label].items() if field not in config}
     return {label: method_named(names[label], config) for label, config in configs.items()}
 
 
@@ -64,10 +64,16 @@ def _fields(name: str) -> dict[str, Any]:
     return {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
 
 
+def _inner(label: str, fields: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, str]:
+    """The methods that a method is built on, by the field that holds their fields."""
+    found = {inside: (what, fields[what]) for what, inside in BUILT_ON if what in fields and inside in fields}
+    return {inside: settings.get(f"{label}.{what}", default) for inside, (what, default) in found.items()}
+
+
 def _sorted_out(settings: Mapping[str, str], fields: dict[str, dict[str, Any]]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """What is set for all methods, and what for each label."""
+    """What is set for all methods, and what for each label or method inside others."""
     common: dict[str, str] = {}
-    own: dict[str, dict[str, Any]] = {label: {} for label in fields}
+    own: dict[str, dict[str, Any]] = {name: {} for name in fields}
     for key, value in settings.items():
         label, _, field = key.rpartition(".")
         if label and label not in fields:

@@ -83,7 +83,7 @@ class ModelCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, ready for JSON."""
-        return {field: getattr(self, field) for field in FIELDS}
+        return dict(vars(self))
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "ModelCard":

@@ -303,8 +303,8 @@ class _Past:
     def of(self, models: Sequence[str], without: str | None = None) -> np.ndarray:
         """(n,) for some models; the task ``without`` counts as not known."""
         values = np.zeros(len(models))
-        for row, model in enumerate(models):
-            known = [lead for task, lead in self._leads.get(model, ()) if task != without]
+        for row in [row for row, model in enumerate(models) if model in self._leads]:
+            known = [lead for task, lead in self._leads[models[row]] if task != without]
             values[row] = sum(known) / (len(known) + 1)
         return values
 

@@ -112,14 +112,16 @@ class _Search:
             # What the cards recommend comes first: it is scored whatever the time.
             hub = hub.subset(TaskAgnostic().rank(list(hub), {}, self.picks))
         eliminated: list[str] = []
-        for one in self._rounds(passes):
+        rounds = self._rounds(passes)
+        for one in rounds:
             if not self._score(hub, one):
                 self.notes.append("the budget's seconds were spent before the last comparison; the one before it decides")
                 break
             ranked = self._rank(hub)
-            hub = hub.subset(ranked[: one.keep])
-            eliminated = ranked[one.keep :] + eliminated
-            self.order = list(hub.names) + eliminated
+            self.order = ranked + eliminated
+            if one is not rounds[-1]:
+                hub = hub.subset(ranked[: one.keep])
+                eliminated = self.order[one.keep :]
         if self.predictions is None:
             self._predict()
 
@@ -134,7 +136,7 @@ class _Search:
     def _score(self, hub: Hub, one: Round) -> bool:
         """Score the models that are left. False, with nothing changed, where time ran out and an earlier round has an answer."""
         if not self.proxies:
-            self.found = {card.name: Scored() for card in hub}
+            self.found = dict.fromkeys(hub.names, Scored())
             return True
         if one.steps:
             scored = self._tuning().score(hub, one.steps, self.found, self.on_event)

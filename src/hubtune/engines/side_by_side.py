@@ -33,7 +33,7 @@ class SideBySide:
         for _ in range(ATTEMPTS):
             if not left:
                 return
-            calls = (delayed(_numbered)(position, function, job, threads) for position, job in left.items())
+            calls = (delayed(_numbered)(position, function, job, threads) for position, job in list(left.items()))
             try:
                 # Without batches, so that no more than the jobs under way are lost with a worker.
                 for position, answer in Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")(calls):  # pyright: ignore

@@ -196,6 +196,7 @@ def test_log_odds_only_where_asked_and_a_study_is_json():
     assert "log_odds" not in regret(rows()).rows[0]
     study = hubtune.regret(rows(), log_odds=True, budget=1)
     assert of(study, "task-agnostic", 1, "dogs", key="log_odds") == pytest.approx(0.8109302, abs=1e-6)  # ln 9 - ln 4
-    assert json.loads(json.dumps(study.to_dict()))["measures"] == ["absolute", "relative", "log_odds"]
+    assert json.loads(json.dumps(study.to_dict())) == study.to_dict()
+    assert study.measures == ("absolute", "relative", "log_odds")
     certain = regret([row | {"accuracy": round(row["accuracy"])} for row in rows()], log_odds=True)
     assert all(0 <= row["log_odds"] < 14 for row in certain.rows)

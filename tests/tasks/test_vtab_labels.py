@@ -18,7 +18,8 @@ def test_the_bin_is_the_largest_index_whose_threshold_lies_strictly_below(value,
 
 
 @pytest.mark.parametrize(
-    ("distance", "label"), [(0.1, 0), (8.0, 0), (8.01, 1), (8.5, 1), (8.51, 2), (9.0, 2), (9.5, 3), (9.6, 4), (10.0, 4), (10.1, 5), (99, 5)]
+    ("distance", "label"),
+    [(0.1, 0), (8.0, 0), (8.01, 1), (8.5, 1), (8.51, 2), (9.0, 2), (9.5, 3), (9.6, 4), (10.0, 4), (10.1, 5), (99.0, 5)],
 )
 def test_clevr_distance(distance, label):
     objects = {"pixel_coords": [[1.0, 2.0, 50.0], [3.0, 0.0, distance]], "size": [0, 1]}
@@ -54,7 +55,7 @@ def test_kitti_distance(objects, label):
 
 
 def test_neighbouring_values_become_one_class():
-    assert [grouped(2)(value) for value in range(32)] == [value // 2 for value in range(32)]
+    assert [grouped(2.0)(value) for value in range(32)] == [value // 2 for value in range(32)]
     orientations = [grouped(2.5)(value) for value in range(40)]
     assert orientations[:6] == [0, 0, 0, 1, 1, 2]
     assert sorted(set(orientations)) == list(range(16))

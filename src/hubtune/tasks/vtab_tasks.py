@@ -202,7 +202,7 @@ TASKS: dict[str, VtabTask] = {
         val=_own_val(),
         test=_TEST,
     ),
-    "dsprites_location": VtabTask(**_DSPRITES, label="label_x_position", rule=grouped(2)),
+    "dsprites_location": VtabTask(**_DSPRITES, label="label_x_position", rule=grouped(2.0)),
     "dsprites_orientation": VtabTask(**_DSPRITES, label="label_orientation", rule=grouped(2.5)),
     "smallnorb_azimuth": VtabTask(**_SMALLNORB, classes=18, label="label_azimuth"),
     "smallnorb_elevation": VtabTask(**_SMALLNORB, classes=9, label="label_elevation"),

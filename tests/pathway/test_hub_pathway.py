@@ -8,8 +8,8 @@ import torch
 
 import hubtune as ht
 from hubtune.errors import ConfigurationError, ModelError
-from hubtune.pathway.hub_pathway_learner import collapse_warnings
-from hubtune.pathway.objectives import exploitation_loss, exploration_loss
+from hubtune.pathway.hub_pathway_learner import collapse_warnings, one_path_warnings
+from hubtune.pathway.objectives import cost_loss, exploitation_loss, exploration_loss
 from hubtune.training.batches import Batches
 from hubtune.training.evaluation import evaluate
 from hubtune.training.learner import Batch
@@ -39,6 +39,30 @@ def test_exploration_is_least_where_models_share_alike_and_zero_where_one_has_al
 def test_identical_models_pay_the_cross_entropy_k_times():
     ce = torch.rand(6)
     assert float(exploitation_loss(ce[:, None].expand(6, 3))) == pytest.approx(3 * float(ce.mean()))
+
+
+def test_the_cost_of_equal_weights_is_the_mean_models_and_units_do_not_matter():
+    costs = torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)
+    assert float(cost_loss(torch.full((4, 3), 1 / 3, dtype=torch.float64), costs)) == pytest.approx(1)
+    assert float(cost_loss(torch.eye(3, dtype=torch.float64)[2:], costs)) == pytest.approx(2)
+    weights = torch.rand(5, 3, dtype=torch.float64).softmax(1)
+    assert float(cost_loss(weights, 1e9 * costs)) == pytest.approx(float(cost_loss(weights, costs)))
+    assert torch.autograd.gradcheck(lambda w: cost_loss(w, costs), (weights.requires_grad_(),))
+
+
+def test_a_weight_on_cost_reaches_the_generator_alone_and_leads_to_cheap_paths(experts, expert_task, setting, monkeypatch):
+    monkeypatch.setattr("hubtune.pathway.hub_pathway.costs", lambda members: [1, 10, 10])
+
+    def of(**options):
+        torch.manual_seed(0)
+        return gradients(method(explore=0.0, **options).learner(experts, expert_task, [], setting), expert_task)
+
+    free, dear = of(), of(cost_weight=5.0)
+    assert torch.equal(free["aggregator"], dear["aggregator"])
+    assert torch.equal(free["models"], dear["models"])
+    assert not torch.allclose(free["generator"], dear["generator"])
+    learner, _ = trained(experts, expert_task, setting, top_k=1, cost_weight=20.0, steps=40)
+    assert learner.summary()["activated"]["expert-0"] > 0.9
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -160,6 +184,14 @@ def test_a_collapsed_hub_is_said_with_the_number_and_what_to_do(experts, expert_
     assert collapse_warnings({"a": 0.95, "b": 0.05}) == []
 
 
+def test_paths_that_do_not_differ_are_said():
+    [warning] = one_path_warnings({"a": 0.99, "b": 0.02, "c": 0.99}, 2)
+    assert "99.0 % of the validation images pass through a and c" in warning
+    assert one_path_warnings({"a": 0.9, "b": 0.2, "c": 0.9}, 2) == []
+    assert one_path_warnings({"a": 1.0, "b": 1.0}, 2) == []
+    assert one_path_warnings({}, 1) == []
+
+
 def break_one(expert):
     expert.embed = lambda x: torch.full((len(x), 3), torch.nan)
 
@@ -263,3 +295,17 @@ def test_a_cell_does_not_depend_on_what_was_drawn_before(task, hub, monkeypatch,
         chosen = ht.MultiTeacher(steps=2, batch_size=12, learning_rates=(0.01,), student="resnet-a", head_first=False)
         losses.append(ht.tune(task, hub.subset(["resnet-a", "resnet-b"]), method=chosen, workers=1).metrics["test_loss"])
     assert losses[0] == losses[1]
+
+
+def test_models_of_different_upstream_classes_share_a_hub(task, hub, tmp_path):
+    import timm
+    from timm.models import save_for_hf
+
+    for classes in (11, 0):
+        network = timm.create_model("cifar_resnet8", num_classes=classes)
+        network.pretrained_cfg.update({"input_size": (3, 16, 16)})
+        save_for_hf(network, tmp_path / f"of-{classes}", safe_serialization=True)
+    mixed = hub.subset(["resnet-a"]) | ht.Hub.open(tmp_path)
+    assert sorted(card.num_classes for card in mixed) == [0, 5, 11]
+    run = ht.tune(task, mixed, method=ht.HubPathway(steps=2, batch_size=12, learning_rates=(0.001,), generator_width=8), workers=1)
+    assert ht.load(run.path).predict(task.test.canvas([0], None).permute(0, 2, 3, 1).numpy()).probabilities.shape == (1, 3)

@@ -119,6 +119,23 @@ def test_blocked_models_cost_no_operations(hub, task):
 
 
 @torch.no_grad()
+def test_paths_are_watched_batch_by_batch_while_asked(hub, task):
+    from hubtune.training.evaluation import watched_paths
+
+    routed = build(hub, task)
+    with watched_paths(routed) as paths:
+        for rows in (4, 5):
+            routed(canvas_of(task, rows))
+    assert [len(path) for path in paths] == [4, 5]
+    assert torch.equal(paths[1], routed.path)
+    routed(canvas_of(task, 2))
+    assert len(paths) == 2
+    with watched_paths(routed.members[0]) as paths:
+        routed.members[0](canvas_of(task, 2))
+    assert paths == []
+
+
+@torch.no_grad()
 def test_a_spec_and_weights_rebuild_the_same_hub(hub, task):
     routed, canvas = build(hub, task), canvas_of(task)
     fresh = RoutedHub.from_spec(routed.spec())

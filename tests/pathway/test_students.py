@@ -77,6 +77,7 @@ def test_the_student_is_the_best_by_a_linear_probe(experts, expert_task, setting
         ht.Aft(**QUICK),
         ht.Distill(**QUICK, base_config=BASE),
         ht.Distill(**QUICK, base_config=BASE, student="resnet-b", batch_norm="frozen"),
+        ht.Distill(**QUICK, teacher="hub-pathway", teacher_config={**BASE, "generator_width": 8}),
     ],
     ids=lambda method: method.name,
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtune.report.page import document, put
-from hubtune.report.regret_charts import charts_of
+from hubtune.report.regret_charts import HELD_OUT, ORACLE, RANDOM, charts_of
 from hubtune.report.section import Section, fill, several
 
 MEASURES = {"absolute": "absolute regret", "relative": "relative regret", "log_odds": "regret in log-odds"}
@@ -69,7 +69,7 @@ def _sentence(study: dict[str, Any], pool: dict[str, Any]) -> dict[str, Any] | N
     budget = min(2, pool["budget"])
     rows = {row["strategy"]: row["means"][budget] for row in mean_table(study, pool["name"]) if budget in row["means"]}
     tasks = len(pool["tasks"])
-    usable = {name: row for name, row in rows.items() if "oracle" not in name and name != "random" and row["tasks"] == tasks}
+    usable = {name: row for name, row in rows.items() if name not in (ORACLE, HELD_OUT, RANDOM) and row["tasks"] == tasks}
     if not usable:
         return None
     least = min(row[main_measure(study)] for row in usable.values())

@@ -5,7 +5,7 @@ Command:   python benchmarks/l2t_figure5.py FOLDER --counts 50,100 --epochs 200 
            rows of the written file are kept, trainings are cells under HUBTUNE_RUNS, and a repeated command computes what is missing)
 Writes:    benchmarks/results/l2t_figure5.json and .md
 Source:    Jang et al., Learning What and Where to Transfer, 2019, Figure 5 and section 3.3.
-Protocol:  the first 10 N training rows hold N images a class; crop and flip; batch 128, SGD 0.1, cosine; the best evaluation by the
+Protocol:  the first 10 N training rows hold N images a class; crop and flip; batch 128, SGD, cosine; the best evaluation by the
            validation images. One source, all 10000 test images. Weights of lwf, at and fm are chosen by validation among --weights, each
            in a training of --sweep-epochs with seed 0; lwf+at takes those of lwf and at.
 Expected:  at N = 50 and 200 epochs, per cent: scratch 39.99, lwf 43.32, at 51.76, lwf+at 53.76, l2t-ww 64.91; l2t-ww first at every N, with
@@ -28,10 +28,10 @@ MATCHED = {"lwf": ht.LwF, "at": ht.AttentionTransfer, "fm": ht.FeatureMatching}
 """Methods whose loss has a weight to choose."""
 
 
-def method_of(name: str, epochs: int, count: int, weights: dict[str, tuple[float, ...]], meta_interval: int):
+def method_of(name: str, epochs: int, count: int, weights: dict[str, tuple[float, ...]], rate: float, meta_interval: int):
     """A method with the figure's schedule."""
     steps = max(1, epochs * CLASSES * count // BATCH)
-    schedule = {"steps": steps, "batch_size": BATCH, "learning_rates": (0.1,), "evaluations": min(20, steps)}
+    schedule = {"steps": steps, "batch_size": BATCH, "learning_rates": (rate,), "evaluations": min(20, steps)}
     if name == "scratch":
         # Feature matching of weight zero: VGG9 from the same random weights, from labels alone.
         return ht.FeatureMatching(weights=(0.0,), **schedule)
@@ -50,14 +50,16 @@ def swept(arguments: argparse.Namespace, hub: ht.Hub, task: ht.Task, count: int,
     found = {}
     for name in MATCHED:
         if name in methods or (name != "fm" and "lwf+at" in methods):
-            run = ht.tune(task, hub, method_of(name, arguments.sweep_epochs, count, tried, 1), seed=0, workers=arguments.workers)
+            run = ht.tune(
+                task, hub, method_of(name, arguments.sweep_epochs, count, tried, arguments.rate, 1), seed=0, workers=arguments.workers
+            )
             found[name] = tuple(run.record["chosen"]["config"]["weights"])
             print(f"N = {count}: {name} with weight {found[name][0]:g}", flush=True)
     return found
 
 
 def one(arguments: argparse.Namespace, hub: ht.Hub, task: ht.Task, count: int, name: str, weights: dict, seed: int) -> dict:
-    method = method_of(name, arguments.epochs, count, weights, arguments.meta_interval)
+    method = method_of(name, arguments.epochs, count, weights, arguments.rate, arguments.meta_interval)
     run = ht.tune(task, hub, method, seed=seed, workers=arguments.workers)
     chosen = run.record["chosen"]["config"]
     return {
@@ -99,6 +101,7 @@ def main() -> None:
     parser.add_argument("--weights", default="0.3,1,3,10", help="tried for lwf, at and fm")
     parser.add_argument("--sweep-epochs", type=int, default=40, help="length of the trainings that choose a weight")
     parser.add_argument("--workers", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--rate", type=float, default=0.1, help="first learning rate of every method")
     parser.add_argument("--meta-interval", type=int, default=1, help="of l2t-w and l2t-ww")
     parser.add_argument("--name", default="l2t_figure5", help="of the files that are written")
     arguments = parser.parse_args()
@@ -109,7 +112,13 @@ def main() -> None:
     rows = json.loads(path.read_text()) if path.exists() else []
     for seed in range(arguments.seeds):
         for count in (int(count) for count in arguments.counts.split(",")):
-            asked = {"count": count, "seed": seed, "epochs": arguments.epochs, "meta_interval": arguments.meta_interval}
+            asked = {
+                "count": count,
+                "seed": seed,
+                "epochs": arguments.epochs,
+                "rate": arguments.rate,
+                "meta_interval": arguments.meta_interval,
+            }
             done = {row["method"] for row in rows if asked.items() <= row.items()}
             missing = [name for name in methods if name not in done]
             task = ht.Task.open(str(arguments.folder / "data" / "cifar10"), augmentation="crop+flip").take(train=CLASSES * count)

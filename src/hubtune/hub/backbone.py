@@ -133,8 +133,8 @@ class Backbone(nn.Module, ABC):
         """Names of the layers whose outputs ``maps`` returns."""
 
     @property
-    def map_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the last map, found by running one empty image.
+    def map_shapes(self) -> list[tuple[int, int, int]]:
+        """Channels, height and width of each of ``maps``, found by running one empty image.
 
         Raises:
             ModelError: the model has no maps.
@@ -144,9 +144,9 @@ class Backbone(nn.Module, ABC):
         training = self.training
         self.eval()
         with torch.no_grad():
-            shape = self.maps(self.view(canvas))[-1].shape
+            shapes = [(x.shape[1], x.shape[2], x.shape[3]) for x in self.maps(self.view(canvas))]
         self.train(training)
-        return shape[1], shape[2], shape[3]
+        return shapes
 
     def classify(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B L"]:
         """Upstream logits from an embedding that is already there.

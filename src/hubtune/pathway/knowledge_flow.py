@@ -129,12 +129,9 @@ class KnowledgeFlow(TrainedMethod):
         )
 
 
-@torch.no_grad()
 def channels_of(backbone: Backbone) -> list[int]:
     """Channels of a model's maps."""
-    device = next(backbone.parameters()).device
-    canvas = torch.zeros(1, 3, backbone.input_size, backbone.input_size, dtype=torch.uint8, device=device)
-    return [x.shape[1] for x in backbone.eval().maps(backbone.view(canvas))]
+    return [channels for channels, _, _ in backbone.map_shapes]
 
 
 @contextlib.contextmanager

@@ -27,8 +27,8 @@ class Body(Protocol):
     """Length of its embedding."""
 
     @property
-    def map_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of its last map."""
+    def map_shapes(self) -> list[tuple[int, int, int]]:
+        """Channels, height and width of its maps, shallow to deep."""
         ...
 
 
@@ -81,7 +81,7 @@ class Task(ABC):
     def head(self, backbone: Body) -> nn.Module:
         """A fresh trainable module from a network's features to outputs (B, ...), initialised from torch's global generator.
 
-        A linear layer reads the embedding (B, feature_dim), a `hubtune.nets.DeconvolutionHead` the last map (B, *map_shape).
+        A linear layer reads the embedding (B, feature_dim), a `hubtune.nets.DeconvolutionHead` the maps.
         """
 
     @abstractmethod

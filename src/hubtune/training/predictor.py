@@ -41,9 +41,9 @@ class Predictor(nn.Module):
 
 
 def answer(backbone: Backbone, head: nn.Module, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
-    """``head(embed(view(canvas)))``, or of the last map where the head reads maps."""
+    """``head(embed(view(canvas)))``, or ``head(maps(view(canvas)))`` where the head reads maps."""
     x = backbone.view(canvas)
-    return head(backbone.maps(x)[-1] if isinstance(head, DeconvolutionHead) else backbone.embed(x))
+    return head(backbone.maps(x) if isinstance(head, DeconvolutionHead) else backbone.embed(x))
 
 
 def head_spec(head: nn.Module) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def head_from_spec(spec: dict[str, Any], backbone: Backbone) -> nn.Module:
 
 
 class Single(Predictor):
-    """One backbone and one head: ``head(embed(view(canvas)))``, or of the last map where the head reads maps."""
+    """One backbone and one head: ``head(embed(view(canvas)))``, or ``head(maps(view(canvas)))`` where the head reads maps."""
 
     kind = "single"
 

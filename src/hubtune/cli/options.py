@@ -49,7 +49,10 @@ InputSize = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else on standard output.")]
-Augmentation = Annotated[str, typer.Option(help="none, flip, crop, crop+flip.")]
+Augmentation = Annotated[
+    str | None,
+    typer.Option(help="none, flip, crop, crop+flip; of points none, flip, turn, turn+flip. By default the task's own, of classes none."),
+]
 Train = Annotated[int | None, typer.Option("--train", min=1, help="Use only the first so many training images.")]
 Test = Annotated[int | None, typer.Option("--test", min=1, help="Use only the first so many test images.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the best there is.")]
@@ -84,11 +87,12 @@ def open_hub(spec: str, where: str | None = None, models: str | None = None) -> 
     return hub
 
 
-def open_task(data: str, augmentation: str = "none", train: int | None = None, test: int | None = None) -> "Task":
+def open_task(data: str, augmentation: str | None = None, train: int | None = None, test: int | None = None) -> "Task":
     """The task that DATA, --augmentation, --train and --test describe."""
     from hubtune.tasks import Task
 
-    return Task.open(data, augmentation=augmentation).take(train=train, test=test)
+    options = {} if augmentation is None else {"augmentation": augmentation}
+    return Task.open(data, **options).take(train=train, test=test)
 
 
 def settings(pairs: list[str], option: str = "--set") -> dict[str, str]:

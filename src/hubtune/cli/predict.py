@@ -1,12 +1,16 @@
 """``hubtune predict``: what a run's model says of images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hubtune.cli.options import Json, print_json
-from hubtune.errors import DataError
+from hubtune.errors import DataError, RunError
+
+if TYPE_CHECKING:
+    from hubtune.landmarks.model import LandmarkModel
+    from hubtune.workflow import Model
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -18,13 +22,21 @@ def predict(
     max_resident: Annotated[
         int | None, typer.Option("--max-resident", min=1, help="Models of a routed hub in memory at once; by default all.")
     ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for images with their points drawn, where the model finds points.")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Predict the classes of images with the model of a run."""
-    from hubtune.workflow import load
+    """Predict with the model of a run: the classes of images, or where points lie in them."""
+    from hubtune.workflow import Model, load
 
     model = load(run, max_resident=max_resident)
     paths = [path for given in images for path in _files(given)]
+    if isinstance(model, Model):
+        _classify(model, paths, top, as_json)
+    else:
+        _find_points(model, paths, out, as_json)
+
+
+def _classify(model: "Model", paths: list[Path], top: int, as_json: bool) -> None:
     prediction = model.predict(paths)
     rows = []
     for i, path in enumerate(paths):
@@ -43,6 +55,40 @@ def predict(
     for row in rows:
         shown = "  ".join(f"{name} {100 * value:.1f} %" for name, value in row["probabilities"].items())
         print(f"{row['image']}  {shown}{_path(row['path']) if 'path' in row else ''}")
+
+
+def _find_points(model: "LandmarkModel", paths: list[Path], out: Path, as_json: bool) -> None:
+    """Say where the points are, and draw them."""
+    from PIL import Image
+
+    from hubtune.landmarks.drawing import draw
+    from hubtune.tasks.images import decode
+
+    prediction = model.predict(paths)
+    rows = []
+    for i, path in enumerate(paths):
+        picture = out / f"{path.stem}-points.png"
+        number = 1
+        while any(row["picture"] == str(picture) for row in rows):
+            number += 1
+            picture = out / f"{path.stem}-points-{number}.png"
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            draw(Image.fromarray(decode(path)), prediction.points[i]).save(picture)
+        except OSError as error:
+            raise RunError(f"{picture} cannot be written ({error.strerror}); name another folder with --out") from error
+        points = dict(zip(model.point_names, prediction.points[i].tolist(), strict=True))
+        row = {"image": str(path), "points": points, "peaks": prediction.peaks[i].tolist(), "picture": str(picture)}
+        if prediction.path is not None:
+            row["path"] = dict(zip(prediction.models, prediction.path[i].tolist(), strict=True))
+        rows.append(row)
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(f"{row['image']}  drawn on {row['picture']}{_path(row['path']) if 'path' in row else ''}")
+        for name, (x, y) in row["points"].items():
+            print(f"  {name}  {x:.1f} {y:.1f}")
 
 
 def _path(weights: dict[str, float]) -> str:

@@ -46,7 +46,7 @@ def search(
     seed: Seed = 0,
     train: Train = None,
     test: Test = None,
-    augmentation: Augmentation = "none",
+    augmentation: Augmentation = None,
     device: Device = None,
     engine: EngineName = None,
     workers: Workers = None,

@@ -51,7 +51,7 @@ def tune(
     seed: Seed = 0,
     train: Train = None,
     test: Test = None,
-    augmentation: Augmentation = "none",
+    augmentation: Augmentation = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; by default one under HUBTUNE_RUNS.")] = None,
     device: Device = None,
     precision: Annotated[str, typer.Option(help="no or bf16.")] = "no",

@@ -7,8 +7,8 @@ from hubtune.report.record import Record
 from hubtune.report.section import Section, cell_name, chart, differing, fill, is_share, label, metric_name
 
 POINTS = 300  # of a curve: more than a screen can show makes the page large, not better
-FIRST, LAST = ("train_loss", "val_accuracy", "val_loss"), "learning_rate"
-LEFT_OUT = {"step", "progress", "val_balanced_accuracy", "val_macro_f1"}  # the last two look like the accuracy
+FIRST, LAST = ("train_loss", "val_accuracy", "val_nme", "val_loss"), "learning_rate"
+LEFT_OUT = {"step", "progress", "val_balanced_accuracy", "val_macro_f1", "val_closeness"}  # the last three look like another
 MOST_SERIES = 6
 MOST_OTHERS = 40
 
@@ -18,8 +18,10 @@ def cells(record: Record, folder: Path) -> Section | None:
     if len(record.cells) < 2:
         return None
     keys = differing(record.cells)
-    metrics = [name for name in ("val_accuracy", "test_accuracy") if any(name in cell.metrics for cell in record.cells)]
-    ordered = sorted(record.cells, key=lambda cell: (not cell.chosen, -cell.metrics.get("val_accuracy", 0)))
+    metrics = [
+        name for name in ("val_accuracy", "test_accuracy", "val_nme", "test_nme") if any(name in cell.metrics for cell in record.cells)
+    ]
+    ordered = sorted(record.cells, key=lambda cell: (not cell.chosen, -cell.metrics.get(f"val_{record.task.metric}", 0)))
     return Section("trainings", "Trainings", fill("cells.html", cells=ordered, keys=keys, metrics=metrics))
 
 

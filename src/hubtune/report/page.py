@@ -16,6 +16,7 @@ from hubtune.report.comparison import comparison
 from hubtune.report.curves import cells, curves
 from hubtune.report.headline import headline
 from hubtune.report.headroom import headroom
+from hubtune.report.landmarks import landmarks
 from hubtune.report.matching import matching
 from hubtune.report.mistakes import confusion, wrong
 from hubtune.report.paths import path_samples, paths
@@ -40,6 +41,7 @@ SECTIONS = (
     saliency,
     paths,
     path_samples,
+    landmarks,
     confusion,
     wrong,
     use,

@@ -7,7 +7,7 @@ from typing import Any
 from hubtune.report.headline import interval
 from hubtune.report.record import Record, parse
 from hubtune.report.section import METRICS, metric, metric_name, plain
-from hubtune.report.use import PYTHON, TIMM, licenses
+from hubtune.report.use import TIMM, licenses, python
 
 
 def model_card(record: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ def _licence(run: Record) -> str:
 
 def _usage(run: Record) -> str:
     network = run.model is not None and run.model.format == "timm"
-    snippet = TIMM.format(name="local-dir:path/to/this/folder") if network else PYTHON.format(path="path/to/the/run")
+    snippet = TIMM.format(name="local-dir:path/to/this/folder") if network else python(run, "path/to/the/run")
     return f"## How to use\n\n```python\n{snippet}\n```\n"
 
 
@@ -72,16 +72,17 @@ def _front_matter(run: Record) -> str:
     library = "timm" if network else "hubtune"
     given = {licence for _, licence in licenses(run)} or {run.model.license if run.model else None}
     licence = given.pop() if len(given) == 1 else "other"
+    purpose = "keypoint-detection" if run.task.kind == "landmarks" else "image-classification"
     lines = [
         f"license: {_yaml((licence or 'unknown').lower())}",
         f"library_name: {library}",
-        "pipeline_tag: image-classification",
-        f"tags: {_yaml(sorted({'image-classification', 'transfer-learning', 'hubtune', library}))}",
+        f"pipeline_tag: {purpose}",
+        f"tags: {_yaml(sorted({purpose, 'transfer-learning', 'hubtune', library}))}",
     ]
     source = run.task.source or ""
     if source.startswith("hf:"):
         lines.append(f"datasets: {_yaml([source.removeprefix('hf:')])}")
-    lines.append("metrics: [accuracy]")
+    lines.append(f"metrics: [{'nme' if run.task.kind == 'landmarks' else 'accuracy'}]")
     if "test_accuracy" in run.metrics:
         data = run.task.name or run.request.data or "unknown"
         lines += [

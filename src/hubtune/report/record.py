@@ -38,6 +38,7 @@ class Task(Part):
     name: str | None = None
     kind: str | None = None
     source: str | None = None
+    metric: str = "accuracy"
     num_classes: int | None = None
     class_names: list[str] = []
     sizes: dict[str, int] = {}
@@ -204,6 +205,22 @@ class Paths(Part):
     samples: list[Sample] = []
 
 
+class PointSample(Part):
+    """A test image with predicted and true points drawn on it."""
+
+    image: str | None = None
+    id: str | None = None
+    error: float | None = None
+
+
+class Landmarks(Part):
+    """The errors of predicted points."""
+
+    thresholds: list[float] = Field(default=[], description="normalised mean errors")
+    share: list[float] = Field(default=[], description="of the test images with an error up to each")
+    samples: list[PointSample] = []
+
+
 class Layer(Part):
     """A feature map of a network."""
 
@@ -285,6 +302,7 @@ class Record(Part):
     model: Model | None = None
     comparison: Comparison | None = None
     paths: list[Paths] = []
+    landmarks: Landmarks | None = None
     summary: Summary = Summary()
     pictures: list[str] = Field(default=[], description="names of the files pictures/NAME.png")
     environment: dict[str, Any] = {}

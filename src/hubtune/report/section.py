@@ -20,7 +20,16 @@ METRICS = {
     "test_balanced_accuracy": "Balanced test accuracy",
     "test_macro_f1": "Macro F1 on test",
     "test_loss": "Test loss",
+    "test_nme": "NME on test",
+    "val_nme": "NME on validation",
+    "test_failure_8": "Test images with an NME above 8%",
+    "test_failure_10": "Test images with an NME above 10%",
+    "test_auc_10": "AUC up to an NME of 10%",
+    "test_closeness": "1 \N{MINUS SIGN} NME on test",
+    "val_closeness": "1 \N{MINUS SIGN} NME on validation",
 }
+SHARES = ("accuracy", "_f1", "_nme", "_closeness", "_failure_8", "_failure_10", "_auc_10")
+"""Ends of the names of metrics that are read as percentages."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,8 @@ def metric(name: str, number: float) -> str:
 
 
 def is_share(name: str) -> bool:
-    """Whether a metric is read as a percentage: accuracies and F1."""
-    return name.endswith(("accuracy", "_f1"))
+    """Whether a metric is read as a percentage: accuracies, F1, and what is measured of points."""
+    return name.endswith(SHARES)
 
 
 def metric_name(name: str) -> str:

@@ -11,7 +11,7 @@ from hubtune.report.comparison import difference, written
 from hubtune.report.headline import interval
 from hubtune.report.ranking import expected
 from hubtune.report.record import Comparison, Record, Row, parse, parse_rows
-from hubtune.report.section import count, duration, metric_name, percent, score, several
+from hubtune.report.section import METRICS, count, duration, metric, metric_name, percent, score, several
 
 MOST_ROWS = 20
 
@@ -77,6 +77,8 @@ def _lines(record: Record, report: Path | None) -> list[tuple[str, str]]:
     if accuracy is not None:
         spread = f" (95% interval {percent(bounds[0])} to {percent(bounds[1])})" if bounds else ""
         lines.append(("test accuracy", percent(accuracy) + spread))
+    elif record.metrics:
+        lines += [(METRICS[n], metric(n, record.metrics[n])) for n in METRICS if n.startswith("test_") and n in record.metrics]
     if record.seconds is not None:
         lines.append(("time", duration(record.seconds)))
     if report is not None:

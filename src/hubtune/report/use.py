@@ -14,7 +14,7 @@ def use(record: Record, folder: Path) -> Section | None:
     path, network = record.home, record.home / record.model.folder
     snippets = [
         ("Command line", f"hubtune predict {shlex.quote(str(path))} image.png"),
-        ("Python", PYTHON.format(path=str(path))),
+        ("Python", python(record, str(path))),
     ]
     if record.model.format == "timm":
         snippets.append(("timm alone", TIMM.format(name=f"local-dir:{network}")))
@@ -63,12 +63,19 @@ def _command(record: Record) -> str | None:
     return shlex.join(words)
 
 
+def python(record: Record, path: str) -> str:
+    """Code that loads a model from a path and predicts."""
+    return PYTHON.format(path=path, answer=ANSWERS.get(record.task.kind or "", ANSWERS["classification"]))
+
+
+ANSWERS = {"classification": "prediction.labels, prediction.probabilities", "landmarks": "prediction.points"}
+"""What a prediction holds, by kind of task."""
 PYTHON = """\
 import hubtune as ht
 
 model = ht.load({path!r})
 prediction = model.predict(["image.png"])
-print(prediction.labels, prediction.probabilities)"""
+print({answer})"""
 
 TIMM = """\
 import timm

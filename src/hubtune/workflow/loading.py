@@ -12,6 +12,7 @@ from PIL import Image
 
 from hubtune.errors import ConfigurationError, DataError, ModelError, RunError
 from hubtune.hub import Hub
+from hubtune.landmarks.model import LandmarkModel
 from hubtune.tasks.images import decode, squash
 from hubtune.training.predictor import Predictor
 from hubtune.training.saving import load_weights, read_description
@@ -43,7 +44,7 @@ class Prediction:
 
 
 class Model:
-    """A deployed model: images in, labels and probabilities out."""
+    """A deployed classifier: images in, labels and probabilities out."""
 
     def __init__(self, predictor: torch.nn.Module, description: dict[str, Any]):
         self.predictor = predictor
@@ -83,8 +84,12 @@ class Model:
         return torch.tensor(squash(decode(image), self._size)).permute(2, 0, 1)
 
 
-def load(path: str | Path, *, max_resident: int | None = None) -> Model:
-    """Load the model of a finished run.
+MODELS = {"classification": Model, "landmarks": LandmarkModel}
+"""By kind of task."""
+
+
+def load(path: str | Path, *, max_resident: int | None = None) -> Model | LandmarkModel:
+    """Load the model of a finished run: what it predicts is of its task's kind.
 
     Args:
         path: the run's folder, or the ``model`` folder in it.
@@ -101,6 +106,11 @@ def load(path: str | Path, *, max_resident: int | None = None) -> Model:
     if (folder / "model").is_dir():
         folder = folder / "model"
     description = read_description(folder)
+    model = MODELS[description["task"].get("kind", "classification")]
+    return model(_predictor(folder, description, max_resident), description)
+
+
+def _predictor(folder: Path, description: dict[str, Any], max_resident: int | None) -> torch.nn.Module:
     spec = description["predictor"]
     if max_resident is not None:
         if spec["kind"] != "hub-pathway":
@@ -109,16 +119,16 @@ def load(path: str | Path, *, max_resident: int | None = None) -> Model:
             )
         from hubtune.pathway.routed_hub import RoutedHub
 
-        return Model(RoutedHub.lazy(spec, folder / "model.safetensors", max_resident), description)
+        return RoutedHub.lazy(spec, folder / "model.safetensors", max_resident)
     if description["format"] == "timm":
-        return Model(_Upstream(folder), description)
+        return _Upstream(folder)
     if spec["kind"] not in PREDICTORS:
         raise RunError(f"{folder} holds a predictor of kind {spec['kind']!r}, which this version of HubTune does not know; upgrade it")
     module, _, name = PREDICTORS[spec["kind"]].partition(":")
     cls: type[Predictor] = getattr(importlib.import_module(module), name)
     predictor = cls.from_spec(spec)
     load_weights(predictor, folder)
-    return Model(predictor, description)
+    return predictor
 
 
 class _Upstream(torch.nn.Module):

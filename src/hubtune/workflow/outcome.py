@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from hubtune import report
+from hubtune.landmarks import Landmarks
+from hubtune.landmarks.drawing import describe
 from hubtune.pathway.analysis import Rights
 from hubtune.runs import write_atomically, write_record
 from hubtune.tasks import Task
@@ -60,6 +62,7 @@ def write_run(
             "summary": best.record.get("summary", {}),
             "pictures": best.record.get("pictures", []),
             **_mistakes(task, outputs, target),
+            "landmarks": describe(task, outputs, target) if isinstance(task, Landmarks) else None,
             "paths": _paths(best, rights, task, target),
             "seconds": time.monotonic() - started,
         }

@@ -73,7 +73,10 @@ def test_a_comparison_and_the_paths_of_its_routed_hub(run, task, task_file, mode
 
 def test_tables_for_people(run, task_file, models_folder):
     assert "vit" in run("models", "--hub", models_folder).out
-    assert "picks:" in run("search", task_file, "--hub", models_folder).out
+    out = run("search", task_file, "--hub", models_folder, "--budget", "2 models, 1 h").out
+    assert "picks:" in out
+    assert "predicted" in out
+    assert "expected to fall" in out
     out = run("tune", task_file, "--hub", models_folder, "--models", "resnet-a", "--method", "linear-probe").out
     assert "report.html" in out
     assert "linear-probe" in run("runs").out
@@ -93,7 +96,11 @@ def test_a_dry_run_estimates_and_trains_nothing(run, task_file, models_folder):
         (("search", "/nowhere", "--hub", "HUB"), "/nowhere"),
         (("search", "TASK", "--hub", "HUB", "--budget", "0"), "expected 1 to 3"),
         (("search", "TASK", "--hub", "HUB", "--budget", "9"), "expected 1 to 3"),
+        (("search", "TASK", "--hub", "HUB", "--budget", "3 apples"), "2000 passes"),
+        (("search", "TASK", "--hub", "HUB", "--budget", "5 passes"), "expected at least"),
         (("search", "TASK", "--hub", "HUB", "--strategy", "liner"), "did you mean"),
+        (("search", "TASK", "--hub", "HUB", "--strategy", "meta-learned", "--strategy-set", "proxis=knn"), "did you mean 'proxies'"),
+        (("search", "TASK", "--hub", "HUB", "--past", "nowhere.csv"), "nowhere.csv"),
         (("search", "TASK", "--hub", "HUB", "--where", "1; drop table cards"), "drop table"),
         (("models", "--hub", "HUB", "--where", "params < 0"), "no model"),
         (("models", "--hub", "HUB", "--models", "resnet"), "resnet-a"),

@@ -157,6 +157,16 @@ def test_sections_follow_what_the_record_holds(small):
     assert keys(record | {"kind": "a kind of tomorrow", "routing": [1, 2]}) == everything
 
 
+def test_the_ranking_tells_what_to_expect(make_record, tmp_path):
+    text = rendered(make_record(), tmp_path).text
+    assert "expected to fall 1.2% short of the hub's best model" in text
+    assert "Predicted accuracy (90% interval)" in text
+    without = make_record()
+    for row in without["search"]["rows"]:
+        row["predicted"] = row["low"] = row["high"] = None
+    assert "Predicted accuracy" not in rendered(without, tmp_path).text
+
+
 def test_a_part_may_lack_any_of_its_keys(small):
     record, folder = small
     for part, values in record.items():

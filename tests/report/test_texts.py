@@ -52,6 +52,12 @@ def test_tables_keep_the_order_of_the_ranks(make_record):
     assert names == [rows[1]["name"], rows[0]["name"], rows[2]["name"]]
 
 
+def test_a_predicted_accuracy_comes_with_its_interval_where_there_is_one():
+    rows = [{"name": "a", "score": 1.0, "predicted": 0.756, "low": 0.5, "high": 0.912}, {"name": "b", "score": 0.5}]
+    assert "76% (50 to 91)" in shown(report.search_table(rows), width=140)
+    assert "predicted" not in shown(report.search_table(rows[1:]), width=140)
+
+
 def test_search_table_puts_failures_last_with_their_reason(make_record):
     rows = make_record(models=5)["search"]["rows"]
     text = shown(report.search_table(rows), width=140)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import hubtune
 import hubtune as ht
 from hubtune.errors import ConfigurationError, DataError, SearchError, UnknownNameError
 from hubtune.selection import search, strategy_named
@@ -16,13 +15,6 @@ from hubtune.selection.meta_learned import MetaLearned
 from hubtune.selection.scoring import check_time
 
 IMAGES = 36 + 18
-
-
-@pytest.fixture(autouse=True)
-def _short_training(monkeypatch):
-    """Nothing here depends on how long linear classifiers train."""
-    for function in (hubtune.proxies.linear_accuracy, hubtune.proxies.linear_probe):
-        monkeypatch.setitem(function.__kwdefaults__, "steps", 30)
 
 
 def test_every_row_has_a_predicted_accuracy_with_an_interval(task, hub):

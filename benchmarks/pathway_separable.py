@@ -1,9 +1,9 @@
 """A hub in which the right path is known: each model understands one kind of image, and nothing of the others.
 
-Command:   OMP_NUM_THREADS=1 python benchmarks/pathway_separable.py            (a minute)
+Command:   OMP_NUM_THREADS=1 python benchmarks/pathway_separable.py            (five minutes)
 Writes:    benchmarks/results/pathway_separable.json and .md
 Setting:   five models without weights of their own; images of five domains (their redness) and five classes (their greenness); a model
-           sees the class in images of its own domain only. k = 1, 300 steps of batch 32. A biased start gives the first model 95 % of the
+           sees the class in images of its own domain only. k = 1, 1,000 steps of batch 32. A biased start gives the first model 95 % of the
            weight before the first step.
 Source:    Shu et al. (2022), section 3.1: without exploration a hub may collapse onto a few models.
 Expected:  learnt paths within 2 points of the oracle, which is always right; random paths at a fifth and a fifth of the rest (36 %);
@@ -36,7 +36,7 @@ SIDE, DOMAINS, CLASSES = 8, 5, 5
 SIZES = {"train": 600, "val": 200, "test": 1000}
 QUICK = {
     "top_k": 1,
-    "steps": 300,
+    "steps": 1000,
     "batch_size": 32,
     "learning_rates": (0.01,),
     "head_first": False,

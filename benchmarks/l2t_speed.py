@@ -56,7 +56,8 @@ def make_task(folder: Path) -> Task:
         arrays[f"x_{split}"] = generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         arrays[f"y_{split}"] = np.arange(count) % 10
     np.savez(folder / "noise.npz", **arrays)
-    return Task.open(folder / "noise.npz")
+    # With crops no image comes again, so that the source computes in every iteration.
+    return Task.open(folder / "noise.npz", augmentation="crop+flip")
 
 
 def make_source() -> TimmBackbone:

@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from hubtune.training import small_maps
+
 __all__ = ["with_cheap_double_backward"]
 
 
@@ -13,8 +15,9 @@ def with_cheap_double_backward(network: nn.Module) -> nn.Module:
     """Turn every plain ``Conv2d`` and ``BatchNorm2d`` of a network, in place, into one with a cheap double backward pass.
 
     Outputs, first and second derivatives stay the same (third ones are not offered). Torch's own second derivative of a convolution
-    computes the part by the weight as a convolution with a kernel as large as the image; here it is the ordinary weight gradient. Torch's
-    own of BatchNorm is some thirty passes over the activations; here it is a fused one for the sums, then one for each output's terms.
+    computes the part by the weight as a convolution with a kernel as large as the image; here it is the ordinary weight gradient, and
+    maps of a few pixels are convolved by matrix products. Torch's own of BatchNorm is some thirty passes over the activations; here it is
+    a fused one for the sums, then one for each output's terms.
     ``Hardsigmoid``, of which torch has no second derivative, is written as relu6(x + 3) / 6. Subclasses of these layers stay as they are.
 
     Args:
@@ -70,16 +73,22 @@ def _wanted(ctx, *positions: int) -> list[bool]:
 
 
 def _convolve(x: Tensor, weight: Tensor, options: tuple, bias: Tensor | None = None) -> Tensor:
+    if small_maps.is_small(x, weight, options, small_maps.LARGEST):
+        return small_maps.convolve(x, weight, bias)
     return F.conv2d(x, weight, bias, *options)
 
 
 def _input_gradient(gy: Tensor, x: Tensor, weight: Tensor, options: tuple) -> Tensor:
     """Bilinear in gy and weight; of x only the shape matters."""
+    if small_maps.is_small(x, weight, options, small_maps.LARGEST):
+        return small_maps.input_gradient(gy, weight)
     return _convolution_backward(gy, x, weight, options, [True, False, False])[0]
 
 
 def _weight_gradient(gy: Tensor, x: Tensor, weight: Tensor, options: tuple) -> Tensor:
     """Bilinear in gy and x; of weight only the shape matters."""
+    if small_maps.is_small(x, weight, options, small_maps.LARGEST_FOR_WEIGHTS):
+        return small_maps.weight_gradient(gy, x, weight)
     return _convolution_backward(gy, x, weight, options, [False, True, False])[1]
 
 

@@ -25,7 +25,7 @@ class HeadOnly(TrainedMethod):
         [backbone] = backbones
         backbone.requires_grad_(False)
         return SupervisedLearner(
-            Single(backbone, task.head(backbone.feature_dim)),
+            Single(backbone, task.head(backbone)),
             task,
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.learning_rate),

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,15 @@ CLASSES = 3
 def _folders(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture(autouse=True)
+def _shapes_as_written(request):
+    """Shapes are checked but where a test gives wrong ones on purpose, to read what the code itself says of them."""
+    on_purpose = request.node.get_closest_marker("wrong_shapes") is not None
+    jaxtyping.config.update("jaxtyping_disable", on_purpose)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,6 +47,7 @@ def test_a_view_of_one_image_depends_on_no_other(backbone):
     assert backbone.view(canvas[:0]).shape == (0, 3, 16, 16)
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     "canvas", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8, 3, dtype=torch.uint8), torch.zeros(3, 8, 8, dtype=torch.uint8)]
 )

@@ -22,6 +22,7 @@ def test_an_average_is_the_mean_of_each_weight():
     assert found["n"] == 3
 
 
+@pytest.mark.wrong_shapes
 def test_statistics_are_estimated_anew_as_plain_averages():
     network = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout())
     batches = [torch.randn(5, 2, 3, 3) + i for i in range(4)]

@@ -63,6 +63,7 @@ def test_a_class_without_training_images_is_wrong(case):
     assert knn_accuracy(train, labels, val, torch.full_like(wanted, 9)) == 0.0
 
 
+@pytest.mark.wrong_shapes
 def test_bad_input_is_refused(case):
     train, labels, val, wanted = case
     with pytest.raises(ConfigurationError, match=r"k: 0 given .* 1 \.\. 60"):

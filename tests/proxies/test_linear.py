@@ -70,6 +70,7 @@ def test_classes_missing_on_either_side(case):
     assert linear_accuracy(train, labels, val, torch.full_like(wanted, 9), **SHORT) == 0.0
 
 
+@pytest.mark.wrong_shapes
 def test_bad_input_is_refused(case):
     train, labels, val, wanted = case
     with pytest.raises(ConfigurationError, match="runs: 0"):

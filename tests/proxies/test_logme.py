@@ -100,6 +100,7 @@ def test_prepared_features_give_the_same(sample):
     assert logme(Features(rows), labels) == logme(rows, labels)
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     ("targets", "message"),
     [

@@ -34,6 +34,7 @@ def test_from_minus_the_entropy_to_zero():
     assert nce(torch.tensor([4, 4, 4, 4]), labels) == pytest.approx(-math.log(2))
 
 
+@pytest.mark.wrong_shapes
 def test_bad_source_labels_are_refused():
     with pytest.raises(DataError, match="source_labels"):
         nce(torch.rand(4), torch.tensor([0, 0, 1, 1]))

@@ -88,6 +88,7 @@ def test_not_finite_features_are_counted():
         Features(rows)
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize("rows", [torch.zeros(3), torch.zeros(3, 2, 2), torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, 0), [[1.0]]])
 def test_features_of_another_shape_or_type_are_refused(rows):
     with pytest.raises(DataError, match="a floating torch tensor of shape"):

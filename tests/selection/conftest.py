@@ -1,6 +1,7 @@
 """Searches on tiny tasks."""
 
 import inspect
+
 import pytest
 
 import hubtune

@@ -371,6 +371,7 @@ def test_a_loss_that_is_not_finite_is_returned(options):
     assert loss == torch.inf
 
 
+@pytest.mark.wrong_shapes
 def test_all_mistakes_are_reported_at_once():
     params = {"x": torch.ones(2), "n": torch.ones(1, dtype=torch.long)}
     numbers = {"steps": 0, "learning_rate": float("nan"), "momentum": -1.0, "displacement": 0.0}

@@ -45,6 +45,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(of_seeds, of_images):
     assert 0.92 <= held / tries <= 0.995
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize("shapes", [((2, 3), (3, 2)), ((0, 3), (0, 3))])
 def test_what_does_not_fit_is_said(shapes):
     with pytest.raises(ConfigurationError, match="expected two equal shapes"):

@@ -34,7 +34,7 @@ class FeatureMatcher(nn.Module):
         channels = {n: sum(sources[pair.source][pair.source_layer].channels for pair in row) for n, row in self.rows.items()}
         self.convolutions = nn.ModuleDict({n: nn.Conv2d(target[int(n)].channels, c, 1) for n, c in channels.items()})
 
-    def resize(self, sources: Sequence[Observation]) -> dict[str, Float[Tensor, "B C_n H_n W_n"]]:
+    def resize(self, sources: Sequence[Observation]) -> dict[str, Float[Tensor, "B _C_n _H_n _W_n"]]:
         """The source maps of each row at the target map's size, bilinear without antialiasing; each is resized once for each size."""
         known: dict[tuple[int, int, tuple[int, int]], Tensor] = {}
         rows = {}
@@ -47,8 +47,8 @@ class FeatureMatcher(nn.Module):
         return rows
 
     def forward(
-        self, maps: Sequence[Float[Tensor, "B C H W"]], resized: dict[str, Float[Tensor, "B C_n H_n W_n"]]
-    ) -> dict[str, Float[Tensor, "B C_n"]]:
+        self, maps: Sequence[Float[Tensor, "B _C _H _W"]], resized: dict[str, Float[Tensor, "B _C_n _H_n _W_n"]]
+    ) -> dict[str, Float[Tensor, "B _C_n"]]:
         """mean_HW (r(T) - S)^2 of every channel of every row."""
         return {n: _MeanSquare.apply(r(maps[int(n)]) - resized[n]) for n, r in self.convolutions.items()}  # pyright: ignore[reportReturnType]
 
@@ -71,6 +71,6 @@ def resize_map(x: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tens
     return x if x.shape[-2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def weighted(weights: dict[str, Float[Tensor, "B C_n"]], distances: dict[str, Float[Tensor, "B C_n"]]) -> Float[Tensor, " B"]:
+def weighted(weights: dict[str, Float[Tensor, "_B _C_n"]], distances: dict[str, Float[Tensor, "B _C_n"]]) -> Float[Tensor, " B"]:
     """L_wfm of each sample: sum over pairs of lambda sum_c w_c distance_c, with lambda w multiplied already."""
     return torch.stack([(weights[n] * distance).sum(1) for n, distance in distances.items()]).sum(0)

@@ -78,8 +78,8 @@ class Matched(nn.Module):
         return self._observer.layers
 
     def forward(
-        self, x: Float[Tensor, "B 3 s s"], resized: dict[str, Float[Tensor, "B C_n H_n W_n"]] | None = None
-    ) -> tuple[Tensor, dict[str, Float[Tensor, "B C_n"]]]:
+        self, x: Float[Tensor, "B 3 s s"], resized: dict[str, Float[Tensor, "B _C_n _H_n _W_n"]] | None = None
+    ) -> tuple[Tensor, dict[str, Float[Tensor, "B _C_n"]]]:
         """The task's outputs, and the distances to the resized source maps where these are given."""
         seen = self._observer(self.predictor.backbone, x, maps=resized is not None)
         distances = {} if resized is None else self.matcher(seen.maps, resized)

@@ -21,12 +21,12 @@ LARGEST_AMOUNT = 6.0
 class Amounts:
     """What the meta-networks decide for each image of a batch."""
 
-    channels: dict[str, list[Float[Tensor, "B C_m"]]]
+    channels: dict[str, list[Float[Tensor, "B _C_m"]]]
     """w of each pair of each row, summing to one over channels."""
-    pairs: dict[str, Float[Tensor, "B P_n"]]
+    pairs: dict[str, Float[Tensor, "B _P_n"]]
     """lambda of each pair of each row, in [0, 6]."""
 
-    def rows(self) -> dict[str, Float[Tensor, "B C_n"]]:
+    def rows(self) -> dict[str, Float[Tensor, "B _C_n"]]:
         """lambda w, over the channels of each row."""
         return {n: torch.cat([self.pairs[n][:, p, None] * w for p, w in enumerate(ws)], 1) for n, ws in self.channels.items()}
 
@@ -64,13 +64,13 @@ class MetaNetworks(nn.Module):
         """All pairs, row by row."""
         return [pair for row in self._rows.values() for pair in row]
 
-    def pool(self, sources: Sequence[Observation]) -> dict[str, list[Float[Tensor, "B C_m"]]]:
+    def pool(self, sources: Sequence[Observation]) -> dict[str, list[Float[Tensor, "B _C_m"]]]:
         """The mean over pixels of each pair's source map; each is computed once."""
         known = {(pair.source, pair.source_layer) for pair in self.pairs}
         pooled = {(s, m): sources[s].maps[m].mean((2, 3)) for s, m in known}
         return {n: [pooled[pair.source, pair.source_layer] for pair in row] for n, row in self._rows.items()}
 
-    def forward(self, pooled: dict[str, list[Float[Tensor, "B C_m"]]]) -> Amounts:
+    def forward(self, pooled: dict[str, list[Float[Tensor, "B _C_m"]]]) -> Amounts:
         channels, amounts = {}, {}
         for n, row in pooled.items():
             channels[n] = [F.softmax(f(x), 1) for f, x in zip(self.f[n], row, strict=True)]  # pyright: ignore[reportArgumentType]

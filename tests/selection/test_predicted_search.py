@@ -116,6 +116,14 @@ def test_a_budget_of_passes_is_kept_whatever_the_cache_knows(task, hub):
     assert search(hub, task, "linear", budget="1000 passes").forward_passes == 3 * IMAGES - ranking.forward_passes
     with pytest.raises(ConfigurationError, match="expected at least 27"):
         search(hub, task, "linear", budget="10 passes")
+    with pytest.raises(ConfigurationError, match="leave out steps"):
+        search(hub, task, SuccessiveHalving(steps=(5,)), budget="100 passes")
+
+
+def test_scores_of_few_images_still_decide_and_a_note_says_what_they_are(task, hub):
+    ranking = search(hub, task, "meta-learned", budget="2 models, 100 passes")
+    assert any("the intervals may not hold" in note for note in ranking.notes)
+    assert any("by knn, logme, loo-ridge" in note for note in ranking.notes)
 
 
 def test_time_that_is_up_ranks_what_was_scored_by_then(task, hub, monkeypatch):

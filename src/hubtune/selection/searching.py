@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtune.engines import Engine
-from hubtune.errors import SearchError
+from hubtune.errors import ConfigurationError, SearchError
 from hubtune.hub import Hub
 from hubtune.proxies import find_proxy
 from hubtune.runs import Listener, silent
@@ -130,6 +130,8 @@ class _Search:
         rounds = self.strategy.rounds(len(self.hub), self.picks) if isinstance(self.strategy, Staged) else everything
         if passes is None or not self.proxies:
             return rounds
+        if any(one.steps for one in rounds):
+            raise ConfigurationError("a budget in forward passes cannot be kept by steps of fine-tuning; give seconds, or leave out steps")
         validation = any("validation" in find_proxy(name).needs for name in self.proxies)
         return within(rounds, self.task, len(self.hub), passes, validation)
 
@@ -203,13 +205,17 @@ class _Search:
             return
         past = cells(self.runs, without=self.task.name)
         usable = [card for card in self.hub if card.name in self.found and not self.found[card.name].error]
-        scores = {card.name: self.found[card.name].scores if self.found[card.name].share == 1 else {} for card in usable}
+        # A score on fewer images than the others' compares with none of them.
+        share = max((self.found[card.name].share for card in usable), default=1.0)
+        scores = {card.name: self.found[card.name].scores if self.found[card.name].share == share else {} for card in usable}
         try:
             self.predictions = predict(past, facts, usable, scores)
         except PredictionError as error:
             self.notes.append(f"no predicted accuracies: {error}")
         else:
             self.notes.append(f"accuracies are predicted from {self.predictions.basis}")
+            if share < 1:
+                self.notes.append(f"scores are of {share:.0%} of the images, those of past runs of all: the intervals may not hold")
 
     def ranking(self, started: float) -> Ranking:
         """The answer."""

@@ -145,14 +145,18 @@ def read_cofw(path: Path, points: int) -> Sheet:
     return Sheet(faces=faces, broken=broken)
 
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""What a file of MATLAB's version 7.3 begins with, behind a text."""
+
+
 def _mat(path: Path) -> dict[str, Any]:
     """The arrays of a .mat file: points (N, ...), and images as a list."""
-    from scipy.io import loadmat  # It takes as long as torch's.
+    from scipy.io import loadmat  # Its import takes as long as torch's.
 
-    try:
-        found = loadmat(path)
-    except NotImplementedError:
-        return _mat_73(path)
+    with path.open("rb") as file:
+        if HDF5 in file.read(1024):
+            return _mat_73(path)
+    found = loadmat(path)
     return {name: list(value.ravel()) if value.dtype == object else value for name, value in found.items() if not name.startswith("__")}
 
 

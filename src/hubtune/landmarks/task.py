@@ -16,7 +16,7 @@ from hubtune.landmarks.heatmaps import decode, encode, within
 from hubtune.landmarks.schemes import Pairs
 from hubtune.landmarks.scores import normalized_mean_error, normalizing_distance, summarize
 from hubtune.nets import DeconvolutionHead
-from hubtune.tasks import Task
+from hubtune.tasks import Split, Task
 from hubtune.tasks.task import Body
 
 AUGMENTATIONS = ("none", "flip", "turn", "turn+flip")
@@ -175,7 +175,7 @@ class Landmarks(Task):
         """Scores of a split: ``closeness`` (1 - NME), ``nme``, ``failure_8``, ``failure_10``, ``auc_10``."""
         return summarize(self.errors(answers.cpu().double(), targets.cpu().double()))
 
-    def labels(self, split) -> Float[Tensor, "N 2K"]:
+    def labels(self, split: Split) -> Float[Tensor, "N _"]:
         """The coordinates of all points, centred on their means over the training crops; unknown ones are at their mean."""
         mean = self.train.targets.nanmean(0)
         return (split.targets - mean).nan_to_num(nan=0.0).flatten(1)

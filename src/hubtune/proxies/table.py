@@ -47,6 +47,8 @@ class Proxy:
     """The least and the largest value it can have."""
     seeded: bool = False
     """Whether the function takes `seed=`: its result depends on random numbers."""
+    numbers: bool = False
+    """Whether it takes numbers (N, K) in the place of classes: tasks that are no classification need that."""
 
 
 PROXIES: MappingProxyType[str, Proxy] = MappingProxyType(
@@ -72,6 +74,7 @@ PROXIES: MappingProxyType[str, Proxy] = MappingProxyType(
             needs=_FEATURES,
             meaning="log evidence of a Bayesian linear model for an image and class (nats of a density)",
             range=(-math.inf, math.inf),
+            numbers=True,
         ),
         "leep": Proxy(
             name="leep",
@@ -161,12 +164,12 @@ class ProxyInputs:
 
     train_features: Float[Tensor, "N D"] | Features
     """Of the training images."""
-    train_labels: Int[Tensor, " N"]
-    """Whole numbers from 0."""
+    train_labels: Int[Tensor, " N"] | Float[Tensor, "N K"]
+    """Classes, whole numbers from 0; or numbers, for the proxies that take them."""
     val_features: Float[Tensor, "V D"] | None = None
     """Of the validation images; None if there are none."""
-    val_labels: Int[Tensor, " V"] | None = None
-    """Whole numbers from 0."""
+    val_labels: Int[Tensor, " V"] | Float[Tensor, "V K"] | None = None
+    """As the training labels."""
     source_probs: Float[Tensor, "N Z"] | None = None
     """Of the training images by the model's upstream head, rows that sum to one; None for a model without one."""
 

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 
 from hubtune.engines import Engine
-from hubtune.errors import HubTuneError, SearchError
+from hubtune.errors import ConfigurationError, HubTuneError, SearchError
 from hubtune.features import Features, extract, recall
 from hubtune.hub import Backbone, Hub, ModelCard
 from hubtune.proxies import ProxyInputs, evaluate, find_proxy
@@ -64,6 +64,15 @@ class Scoring:
     device: str = "cpu"
     deadline: float | None = None
     """``time.time()``, which machines share, after which no batch is begun."""
+
+    def __post_init__(self) -> None:
+        if self.task.labels(self.task.train).is_floating_point():
+            wrong = [name for name in self.proxies if not find_proxy(name).numbers]
+            if wrong:
+                raise ConfigurationError(
+                    f"the proxies {', '.join(wrong)} were asked for a task of kind {self.task.kind!r}; expected classes to predict: search "
+                    "with the strategy logme, task-agnostic or random, or name the models"
+                )
 
     @property
     def splits(self) -> list[Split]:
@@ -211,9 +220,9 @@ def _inputs(task: Task, features: Sequence[Features]) -> ProxyInputs:
     train, *val = features
     return ProxyInputs(
         train_features=train.embeddings,
-        train_labels=task.train.targets,
+        train_labels=task.labels(task.train),
         val_features=val[0].embeddings if val else None,
-        val_labels=task.val.targets if val else None,
+        val_labels=task.labels(task.val) if val else None,
         source_probs=None if train.logits is None else torch.softmax(train.logits, 1),
     )
 

@@ -1,0 +1,132 @@
+"""Every method on points: those that apply work through the whole road, the others say so."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import hubtune as ht
+from hubtune.cli.main import app
+from hubtune.errors import HubTuneError
+from hubtune.workflow import method_named
+
+QUICK = {"steps": 2, "batch_size": 8, "learning_rates": (0.001,)}
+BASE = {"base_config": {"steps": 2, "batch_size": 8, "learning_rates": [0.001]}}
+WORKING = {
+    "scratch": QUICK,
+    "fine-tune": QUICK,
+    "ensemble": BASE,
+    "ensemble-top-k": {**BASE, "top_k": 1},
+    "distill": QUICK | BASE,
+    "hub-pathway": QUICK,
+    "knowledge-flow": QUICK | {"student": "resnet-a"},
+    "zoo-tuning": QUICK,
+}
+
+
+@pytest.fixture
+def resnets(hub):
+    return hub.subset(["resnet-a", "resnet-b"])
+
+
+@pytest.mark.parametrize("name", WORKING)
+def test_methods_that_apply(point_task, resnets, name):
+    run = ht.tune(point_task, resnets, method=method_named(name, WORKING[name]), workers=1)
+    assert run.metrics["test_nme"] > 0
+    assert run.metrics["test_closeness"] == pytest.approx(1 - run.metrics["test_nme"])
+    images = point_task.test.canvas(range(3), None).permute(0, 2, 3, 1).numpy()
+    prediction = ht.load(run.path).predict(images)
+    assert prediction.points.shape == (3, 26, 2)
+    with np.load(run.path / "predictions.npz") as kept:
+        # Pixels of the image, where what is kept are fractions of it.
+        np.testing.assert_allclose(prediction.points / 64, kept["test"][:3], atol=1e-5)
+    assert (prediction.path is not None) == (name == "hub-pathway")
+
+
+@pytest.mark.parametrize("name", ["linear-probe", "concat-probe", "multi-teacher", "aft", "l2t-ww"])
+def test_methods_that_do_not_apply_say_so(point_task, resnets, name):
+    with pytest.raises(HubTuneError, match="asked for a task of kind 'landmarks'; expected classification"):
+        ht.tune(point_task, resnets, method=name, workers=1)
+
+
+def test_a_vote_needs_classes(point_task, resnets):
+    with pytest.raises(HubTuneError, match="vote was asked for"):
+        ht.tune(point_task, resnets, method=ht.Ensemble(vote=True, **BASE), workers=1)
+
+
+def test_training_brings_the_points_nearer(make_points, resnets):
+    """Sixteen faces that all look alike are learnt by heart."""
+    task = make_points(augmentation="none", heatmap_size=16)
+    method = ht.FineTune(steps=30, batch_size=16, learning_rates=(0.01,), evaluations=3)
+    run = ht.tune(task, resnets.subset(["resnet-a"]), method=method, workers=1)
+    losses = [row["train_loss"] for row in run.record["history"]]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_report_shows_the_curve_and_the_pictures(point_task, resnets):
+    run = ht.tune(point_task, resnets, method=method_named("hub-pathway", QUICK), workers=1)
+    found = run.record["landmarks"]
+    assert found["share"] == sorted(found["share"])
+    errors = [sample["error"] for sample in found["samples"]]
+    assert errors == sorted(errors)
+    assert len(errors) == 10
+    for sample in found["samples"]:
+        with Image.open(run.path / sample["image"]) as picture:
+            assert picture.size == (192, 192)
+    page = (run.path / "report.html").read_text()
+    assert "error-curve" in page
+    assert "NME on test" in page
+    assert page.count("points on test[") == 10
+    card = (run.path / "model" / "README.md").read_text()
+    assert "keypoint-detection" in card
+    assert "prediction.points" in card
+
+
+def test_a_search_by_evidence_picks_models_for_points(point_task, resnets):
+    rank = ht.search(resnets, point_task, strategy="logme", budget=1)
+    assert len(rank.picks) == 1
+    assert all(row["error"] is None for row in rank.rows)
+
+
+def test_predict_draws_the_points(point_task, resnets, tmp_path):
+    run = ht.tune(point_task, resnets.subset(["resnet-a"]), method=method_named("fine-tune", QUICK), workers=1)
+    wide = Image.fromarray(np.full((30, 50, 3), 128, dtype=np.uint8))
+    wide.save(tmp_path / "face.png")
+    result = CliRunner().invoke(app, ["predict", str(run.path), str(tmp_path / "face.png"), "--out", str(tmp_path / "drawn"), "--json"])
+    assert result.exit_code == 0, result.output
+    [row] = json.loads(result.stdout)
+    assert set(row["points"]) == set(point_task.point_names)
+    with Image.open(row["picture"]) as picture:
+        assert picture.size == (350, 210)
+        assert len(picture.getcolors()) > 1
+
+
+def test_a_box_says_where_the_face_is(point_task, resnets):
+    run = ht.tune(point_task, resnets.subset(["resnet-a"]), method=method_named("fine-tune", QUICK), workers=1)
+    model, face = ht.load(run.path), point_task.test.canvas([0], None)[0].permute(1, 2, 0).numpy()
+    framed = np.zeros((100, 120, 3), dtype=np.uint8)
+    framed[20:84, 10:74] = face
+    alone, inside = model.predict(face[None]).points, model.predict(framed[None], boxes=[(10, 20, 64)]).points
+    np.testing.assert_allclose(inside, alone + np.array([10, 20]), atol=1e-4)
+    with pytest.raises(HubTuneError, match="0 boxes for 1 images"):
+        model.predict(face[None], boxes=[])
+
+
+def test_saved_heads_are_rebuilt(point_task, resnets):
+    from hubtune.training.predictor import Single
+
+    backbone = resnets.load("resnet-a")
+    single = Single(backbone, point_task.head(backbone)).eval()
+    again = Single.from_spec(json.loads(json.dumps(single.spec()))).eval()
+    again.load_state_dict(single.state_dict())
+    canvas = point_task.test.canvas(range(2), None)
+    with torch.no_grad():
+        assert torch.equal(again(canvas), single(canvas))
+
+
+def test_a_search_by_classes_says_what_to_do(point_task, resnets):
+    with pytest.raises(HubTuneError, match="strategy logme, task-agnostic or random, or name the models"):
+        ht.search(resnets, point_task, strategy="hybrid-linear", budget=1)

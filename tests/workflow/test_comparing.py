@@ -105,6 +105,14 @@ def test_a_search_comes_first_where_a_budget_is_given(task, hub):
     assert found.row("oracle")["difference"]["mean"] >= 0
 
 
+def test_a_training_that_fails_is_said_and_done_without(task, hub):
+    method = ht.FineTune(steps=40, batch_size=12, learning_rates=(100.0, 0.01), momentum=0.99, optimizer="sgd", schedule="step", warmup=0.0)
+    found = ht.compare(task, hub.subset(["vit"]), [method], seeds=1, workers=1)
+    assert found.row("fine-tune")["runs"][0]["error"] is None
+    [warning] = found.record["warnings"]
+    assert warning.startswith("fine-tune, seed 0: vit")
+
+
 def test_all_failing_is_one_clear_error(task, hub):
     with pytest.raises(TrainingError, match=r"(?s)no method ended well.*zoo-tuning: .*architecture"):
         ht.compare(task, hub, ["zoo-tuning"], seeds=1, workers=1)

@@ -36,10 +36,10 @@ def _found(comparison: Comparison) -> list[tuple[str, str, list[Contestant]]]:
 
 def _view(title: str, field: str | None, rows: list[Contestant], comparison: Comparison) -> dict[str, Any] | None:
     """The score against a field, or against the cost where no field is named."""
-    points = [(row.config[field] if field else row.flops, row) for row in rows]
-    if any(x is None for x, _ in points):
+    values = [row.config[field] if field else row.flops for row in rows]
+    points = sorted(((x, row) for x, row in zip(values, rows, strict=True) if x is not None), key=lambda point: point[0])
+    if len(points) < len(rows):
         return None
-    points.sort(key=lambda point: point[0])
     trace = {
         "type": "scatter",
         "mode": "lines+markers",

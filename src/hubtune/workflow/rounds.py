@@ -36,6 +36,9 @@ class Entry:
     trained: tuple[Result, ...] = ()
     """Everything that had to be trained for it, whether or not another method needed it too."""
     error: str | None = None
+    """Why there is no result."""
+    left_out: tuple[str, ...] = ()
+    """Trainings that failed, where there is a result without them."""
 
     @property
     def seconds(self) -> float:
@@ -80,7 +83,7 @@ class Round:
     def warnings(self) -> Iterator[str]:
         for label, entry in self.entries.items():
             found = entry.result.record.get("summary", {}).get("warnings", ()) if entry.result else ()
-            yield from (f"{label}, seed {self.seed}: {warning}" for warning in found)
+            yield from (f"{label}, seed {self.seed}: {warning}" for warning in (*found, *entry.left_out))
 
 
 def _entry(outcomes: Sequence[Outcome], method: Method, plan: Plan, trained: Mapping[str, Result]) -> Entry:
@@ -88,7 +91,12 @@ def _entry(outcomes: Sequence[Outcome], method: Method, plan: Plan, trained: Map
     errors = {name: str(error) for outcome in outcomes for name, error in outcome.errors.items()}
     if not results:
         return Entry(result=None, trained=tuple(trained.values()), error="; ".join(dict.fromkeys(errors.values())))
-    return Entry(result=max(results, key=plan.score), singles=() if method.takes_many else tuple(results), trained=tuple(trained.values()))
+    return Entry(
+        result=max(results, key=plan.score),
+        singles=() if method.takes_many else tuple(results),
+        trained=tuple(trained.values()),
+        left_out=tuple(f"{name}: {error}" for name, error in errors.items()),
+    )
 
 
 def _trained(wanted: Sequence[Wanted], plan: Plan, seen: Mapping[str, Result]) -> dict[str, Result]:

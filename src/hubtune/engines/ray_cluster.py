@@ -1,6 +1,7 @@
 """Jobs on a cluster, by Ray."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -55,12 +56,14 @@ class RayCluster:
         if ray.is_initialized():
             return
         try:
-            ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+            with warnings.catch_warnings(action="ignore"):  # the error says it all
+                ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
             cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise EngineError(
                 f"no Ray cluster answers at {self.address or os.environ.get('RAY_ADDRESS', 'this machine')} ({cause}); "
-                "expected ray://HOST:PORT of a running one: 'ray start --head' starts one"
+                "expected ray://HOST:PORT of a running one of the same version, with its token where it asks for one; "
+                "'ray start --head' starts one"
             ) from error
 
     def _share(self, ray: Any, threads: int) -> int:

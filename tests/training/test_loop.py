@@ -86,6 +86,15 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_while_a_training_is_finished_is_not_forgotten():
+    class Slow(Number):
+        def finish(self, batches):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Slow())
+
+
 def test_the_global_generator_is_left_as_it_was():
     torch.manual_seed(5)
     expected = torch.rand(3)

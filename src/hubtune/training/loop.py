@@ -121,6 +121,8 @@ def train(
                 raise OutOfTime(message, state.history)
         _keep_best(learner, state)
         learner.finish(batches(step) for step in range(state.step, state.step + 50))
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     return state.history
 
 

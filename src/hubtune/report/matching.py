@@ -11,7 +11,7 @@ from hubtune.report.section import Section, chart, fill, label, shortened
 LEAST = 0.1  # Figure 3(d) of the paper omits what counts less
 THICKEST = 14.0  # pixels of the line of the pair that counts most
 WIDTH, BOX, STEP, TOP = 860, 250, 44, 30  # pixels of the picture: its width, a box, from box to box, above the first
-COLOURS = ("var(--accent)", "var(--wrong)", "var(--hit-high)", "var(--text)", "var(--miss-high)", "var(--soft-mark)")
+STROKES = [(colour, dash) for dash in ("solid", "dash") for colour in ("var(--accent)", "var(--wrong)", "var(--text)")]
 MOST_CHARTS = 12
 
 
@@ -29,7 +29,7 @@ def matching(record: Record, folder: Path) -> Section | None:
         where=bool(charts),
         charts=charts[:MOST_CHARTS],
         more=max(0, len(charts) - MOST_CHARTS),
-        strokes=[(layer.name, _colour(place)) for place, layer in _target_layers(found)],
+        strokes=[(layer.name, *_stroke(place)) for place, layer in _target_layers(found)],
         pairs=sorted(found.pairs, key=lambda pair: -pair.amount),
         many=len(found.sources) > 1,
         found=found,
@@ -49,8 +49,9 @@ def _picture(found: Matching) -> Markup:
             places[s, m] = y + STEP / 2 - 6
             y += STEP
         y += TOP
-    height = max(y, 2 * TOP + STEP * len(found.target.layers))
-    start = (height - TOP - STEP * len(found.target.layers)) / 2 + TOP / 2
+    column = STEP * len(found.target.layers)
+    height = max(y - TOP, TOP + column)
+    start = TOP + (height - TOP - column) / 2
     right: list[dict[str, Any]] = [{"title": found.target.name, "y": start - 10}]
     right += [
         {"name": shortened(layer.name, 24), "size": layer.shape, "y": start + STEP * n} for n, layer in enumerate(found.target.layers)
@@ -81,8 +82,9 @@ def _target_layers(found: Matching) -> list[tuple[int, Any]]:
     return [(place, layer) for place, layer in enumerate(found.target.layers) if place in used]
 
 
-def _colour(target_layer: int) -> str:
-    return COLOURS[target_layer % len(COLOURS)]
+def _stroke(target_layer: int) -> tuple[str, str]:
+    """The colour and the dash of a target layer."""
+    return STROKES[target_layer % len(STROKES)]
 
 
 def _charts(found: Matching) -> list[tuple[str, Markup]]:
@@ -107,7 +109,13 @@ def _view(found: Matching, pairs: list[MatchedPair], top: float) -> dict[str, An
     bands = [_band(found.progress, pair) for pair in pairs]
     lines = [_line(found.progress, pair, found.target.layers[pair.target_layer].name) for pair in pairs]
     layout = {
-        "xaxis": {"title": {"text": "share of the training"}, "tickformat": ".0%", "range": [0, 1]},
+        "xaxis": {
+            "title": {"text": "share of the training"},
+            "tickformat": ".0%",
+            "tickvals": [0, 0.5, 1],
+            "ticklabeloverflow": "allow",
+            "range": [0, 1],
+        },
         "yaxis": {"title": {"text": "lambda"}, "range": [0, top]},
         "hovermode": "closest",
     }
@@ -123,7 +131,7 @@ def _band(progress: list[float], pair: MatchedPair) -> dict[str, Any]:
         "x": progress + progress[::-1],
         "y": upper + lower[::-1],
         "fill": "toself",
-        "fillcolor": _colour(pair.target_layer),
+        "fillcolor": _stroke(pair.target_layer)[0],
         "line": {"width": 0},
         "opacity": 0.15,
         "hoverinfo": "skip",
@@ -131,13 +139,14 @@ def _band(progress: list[float], pair: MatchedPair) -> dict[str, Any]:
 
 
 def _line(progress: list[float], pair: MatchedPair, name: str) -> dict[str, Any]:
+    colour, dash = _stroke(pair.target_layer)
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(progress) < 5 else "lines",
         "name": label(name),
         "x": progress,
         "y": pair.lambda_mean,
-        "line": {"color": _colour(pair.target_layer), "width": 2},
+        "line": {"color": colour, "dash": dash, "width": 2},
         "customdata": [[label(name), std] for std in pair.lambda_std],
         "hovertemplate": "to %{customdata[0]}<br>%{x:.0%}: %{y:.3f} \N{PLUS-MINUS SIGN} %{customdata[1]:.3f}<extra></extra>",
     }

@@ -46,7 +46,7 @@ class FeatureMatching(TransferMethod):
             sources,
             task,
             steps=self.scheduled_steps(task),
-            optimization=self.optimization(self.learning_rates[0]),
+            optimization=self.optimization(self.learning_rate),
             runtime=setting.runtime,
             canvas_size=setting.canvas_size,
             label_smoothing=self.label_smoothing,

@@ -80,7 +80,7 @@ class L2T(TransferMethod):
             sources,
             task,
             steps=self.scheduled_steps(task),
-            optimization=self.optimization(self.learning_rates[0]),
+            optimization=self.optimization(self.learning_rate),
             meta_options=MetaOptions(
                 beta=self.beta,
                 inner_steps=self.inner_steps,

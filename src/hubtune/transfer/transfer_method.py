@@ -13,10 +13,12 @@ from hubtune.tasks import Task
 from hubtune.training.method import Method, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.schedules import Schedule
-from hubtune.training.trained_method import Rate, TrainedMethod
+from hubtune.training.trained_method import Rates, TrainedMethod
 from hubtune.transfer.networks import Sources, make_target, registered
 
 PAPER_EPOCHS = 200
+PAPER_RATE = 0.1
+SHORT_RATE = 0.02
 LARGE_INPUT = 64
 """Side in pixels from which on the paper's batch is 64 instead of 128."""
 
@@ -41,8 +43,9 @@ class TransferMethod(TrainedMethod):
     """Side in pixels of the target's input; None is its architecture's own."""
     source_device: str | None = None
     """Where the sources compute, such as "cuda:1"; None is where the target is trained."""
-    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1,)
-    """First learning rates, each tried from the same random weights."""
+    learning_rates: Rates = "auto"
+    """First learning rates, each tried from the same random weights. "auto" is the paper's 0.1 under ``protocol="paper"``, else 0.02: in
+    short trainings at 0.1 the distance to maps of large values blows the target's weights up before it has learnt anything."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """The paper's is SGD."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
@@ -66,8 +69,19 @@ class TransferMethod(TrainedMethod):
             )
         return found
 
+    def tried_rates(self, rates: Rates) -> tuple[float, ...]:
+        if rates == "auto":
+            return (PAPER_RATE,) if self.protocol == "paper" else (SHORT_RATE,)
+        return rates
+
+    @property
+    def learning_rate(self) -> float:
+        """The first rate that is tried; of a variant, its only one."""
+        return self.tried_rates(self.learning_rates)[0]
+
     def variants(self, task: Task) -> list[Method]:
-        values = [[(name, (value,)) for value in getattr(self, name)] for name in self.swept]
+        tried = {"learning_rates": self.tried_rates(self.learning_rates)}
+        values = [[(name, (value,)) for value in tried.get(name) or getattr(self, name)] for name in self.swept]
         return [dataclasses.replace(self, **dict(choice)) for choice in itertools.product(*values)]
 
     def scheduled_steps(self, task: Task) -> int:

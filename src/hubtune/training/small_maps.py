@@ -42,21 +42,20 @@ def is_small(x: Tensor, weight: Tensor, options: tuple, largest: int) -> bool:
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y (B, D, H, W)."""
-    pixels = x.permute(0, 2, 3, 1)
-    y = x.new_zeros(*pixels.shape[:3], len(weight))
+    y = _zeros_like(x, len(weight))
+    pixels, y_pixels = x.permute(0, 2, 3, 1), y.permute(0, 2, 3, 1)
     for (i, j), outside, inside in _taps(x, weight):
-        y[outside] += pixels[inside] @ weight[:, :, i, j].T
-    y = y if bias is None else y + bias
-    return y.permute(0, 3, 1, 2)
+        y_pixels[outside] += pixels[inside] @ weight[:, :, i, j].T
+    return y if bias is None else y.add_(bias[:, None, None])
 
 
 def input_gradient(g: Tensor, weight: Tensor) -> Tensor:
     """dL/dx (B, C, H, W)."""
-    pixels = g.permute(0, 2, 3, 1)
-    gx = g.new_zeros(*pixels.shape[:3], weight.shape[1])
+    gx = _zeros_like(g, weight.shape[1])
+    pixels, gx_pixels = g.permute(0, 2, 3, 1), gx.permute(0, 2, 3, 1)
     for (i, j), outside, inside in _taps(g, weight):
-        gx[inside] += pixels[outside] @ weight[:, :, i, j]
-    return gx.permute(0, 3, 1, 2)
+        gx_pixels[inside] += pixels[outside] @ weight[:, :, i, j]
+    return gx
 
 
 def weight_gradient(g: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -67,6 +66,11 @@ def weight_gradient(g: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     for (i, j), outside, inside in _taps(x, weight):
         torch.mm(g_pixels[outside].reshape(-1, channels_out).T, x_pixels[inside].reshape(-1, channels_in), out=gw[:, i, j])
     return gw.permute(0, 3, 1, 2)
+
+
+def _zeros_like(x: Tensor, channels: int) -> Tensor:
+    """Zeros (B, channels, H, W), a pixel's channels side by side; no view, so that a layer that follows may write into it."""
+    return x.new_empty(len(x), channels, *x.shape[-2:]).to(memory_format=torch.channels_last).zero_()
 
 
 def _taps(x: Tensor, weight: Tensor) -> Iterator[tuple[tuple[int, int], tuple[slice, ...], tuple[slice, ...]]]:

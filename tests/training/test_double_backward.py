@@ -2,16 +2,17 @@ import copy
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from hubtune.training.double_backward import with_cheap_double_backward
 
 
-def make_network(**options):
+def make_network(norm=nn.BatchNorm2d, **options):
     torch.manual_seed(0)
     convolution = nn.Conv2d(4, 6, 3, padding=1, groups=2, bias=False)
     first = nn.Conv2d(3, 4, 3, padding=1, stride=2)
-    network = nn.Sequential(first, nn.BatchNorm2d(4, **options), nn.Tanh(), convolution, nn.BatchNorm2d(6, **options), nn.Conv2d(6, 2, 1))
+    network = nn.Sequential(first, norm(4, **options), nn.Tanh(), convolution, norm(6, **options), nn.Conv2d(6, 2, 1))
     for layer in (network[1], network[4]):
         nn.init.normal_(layer.weight)
         nn.init.normal_(layer.bias)
@@ -31,7 +32,10 @@ def derivatives(network, x):
     return [torch.cat([y.detach().flatten() for y in ys]) for ys in ([loss], gradient, hessian, mixed)]
 
 
-@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"track_running_stats": False}])
+ACTIVATED = {"norm": BatchNormAct2d, "act_layer": nn.SiLU}
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"track_running_stats": False}, ACTIVATED])
 def test_all_derivatives_and_statistics_equal_those_of_torch(options):
     network = make_network(**options)
     cheap = with_cheap_double_backward(copy.deepcopy(network))

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.autograd import Function
 
@@ -12,7 +13,7 @@ __all__ = ["with_cheap_double_backward"]
 
 
 def with_cheap_double_backward(network: nn.Module) -> nn.Module:
-    """Turn every plain ``Conv2d`` and ``BatchNorm2d`` of a network, in place, into one with a cheap double backward pass.
+    """Turn every plain ``Conv2d``, ``BatchNorm2d`` and timm's ``BatchNormAct2d``, in place, into one with a cheap double backward pass.
 
     Outputs, first and second derivatives stay the same (third ones are not offered). Torch's own second derivative of a convolution
     computes the part by the weight as a convolution with a kernel as large as the image; here it is the ordinary weight gradient, and
@@ -31,6 +32,8 @@ def with_cheap_double_backward(network: nn.Module) -> nn.Module:
             module.__class__ = _Conv2d
         elif type(module) is nn.BatchNorm2d and module.affine:
             module.__class__ = _BatchNorm2d
+        elif type(module) is BatchNormAct2d and module.affine:
+            module.__class__ = _BatchNormAct2d
         elif type(module) is nn.Hardsigmoid:
             module.__class__ = _Hardsigmoid
     return network
@@ -46,16 +49,29 @@ class _Conv2d(nn.Conv2d):
 
 class _BatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type):
-            return super().forward(input)
-        if input.shape[0] * input.shape[2] * input.shape[3] < 2:
-            return super().forward(input)  # for its error message
-        momentum = self.momentum
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            momentum = 1 / float(self.num_batches_tracked) if momentum is None else momentum
-        weight = self.weight.view_as(self.weight)
-        return _BatchNorm.apply(input, weight, self.bias, self.running_mean, self.running_var, momentum or 0.0, self.eps)[0]
+        return _normalized(self, input) if _is_cheap(self, input) else super().forward(input)
+
+
+class _BatchNormAct2d(BatchNormAct2d):
+    """timm's BatchNorm with the activation that follows it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(_normalized(self, x))) if _is_cheap(self, x) else super().forward(x)
+
+
+def _is_cheap(layer: nn.BatchNorm2d, x: Tensor) -> bool:
+    learns = layer.training and torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
+    # A single value for each channel is left to torch's own layer and its error message.
+    return learns and x.shape[0] * x.shape[2] * x.shape[3] > 1
+
+
+def _normalized(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    momentum = layer.momentum
+    if layer.num_batches_tracked is not None:
+        layer.num_batches_tracked.add_(1)
+        momentum = 1 / float(layer.num_batches_tracked) if momentum is None else momentum
+    weight = layer.weight.view_as(layer.weight)
+    return _BatchNorm.apply(x, weight, layer.bias, layer.running_mean, layer.running_var, momentum or 0.0, layer.eps)[0]  # pyright: ignore
 
 
 class _Hardsigmoid(nn.Hardsigmoid):

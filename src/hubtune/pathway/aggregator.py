@@ -13,7 +13,7 @@ class Aggregator(nn.Module):
     """A(z) = W [z_1 ... z_m] + b with z_i = G_i(x) Theta_i(x), zero for blocked models; W is (C, m C).
 
     ``identity`` starts from W = [I I ... I], b = 0: at first the output is the weighted sum of the models' outputs. Outputs with places
-    behind the C channels, such as heatmaps, share one W over all places. Computed in float32.
+    behind the C channels, (B, C, H, W), share one W over all places: a 1 x 1 convolution. Computed in float32.
 
     Source: Shu et al. (2022), section 3.
     Differs from the paper: it leaves form and initialisation open; the start from identities is ours.

@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=1000, help="first training images")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.1, help="first learning rate of every method")
+    parser.add_argument("--rate", type=float, default=0.02, help="first learning rate of every method")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--weights", default="0.1,0.5,2", help="tried for fm")
     parser.add_argument("--beta", type=float, default=0.5, help="of l2t-ww")

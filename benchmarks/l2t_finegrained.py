@@ -57,9 +57,10 @@ def main() -> None:
     parser.add_argument("--source", default="mobilenetv2_imagenet", help="a model of models/")
     parser.add_argument("--target", default="resnet18")
     parser.add_argument("--pixels", type=int, default=64, help="of both networks' inputs")
+    parser.add_argument("--train", type=int, help="first training images; all unless given")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.1, help="first learning rate of every method")
+    parser.add_argument("--rate", type=float, default=0.02, help="first learning rate of every method")
     parser.add_argument("--methods", default="scratch,fm,l2t-w,two stages")
     parser.add_argument("--pairs", default="single,one-to-one")
     parser.add_argument("--weights", default="0.3,3", help="tried for fm")
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--name", default="l2t_finegrained", help="of the files that are written")
     arguments = parser.parse_args()
     hub = ht.Hub.open(str(arguments.folder / "models")).subset([arguments.source])
-    task = ht.Task.open(str(arguments.folder / "data" / arguments.task), augmentation="crop+flip")
+    task = ht.Task.open(str(arguments.folder / "data" / arguments.task), augmentation="crop+flip").take(train=arguments.train)
     weights = tuple(float(weight) for weight in arguments.weights.split(","))
     steps = max(1, arguments.epochs * len(task.train) // arguments.batch_size)
     schedule = {
@@ -80,7 +81,7 @@ def main() -> None:
         "evaluations": min(20, steps),
     }
     names = ("task", "source", "target", "pixels", "epochs", "rate")
-    shared = {name: getattr(arguments, name) for name in names}
+    shared = {name: getattr(arguments, name) for name in names} | {"train": len(task.train)}
 
     def compute(asked: Row) -> Row:
         method = method_of(asked["method"], asked["pairs"], schedule, weights, arguments.hypergradient)

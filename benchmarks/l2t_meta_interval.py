@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=50, help="training images a class")
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--rate", type=float, default=0.1, help="first learning rate")
+    parser.add_argument("--rate", type=float, default=0.02, help="first learning rate")
     parser.add_argument("--intervals", default="1,2,4,8")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--name", default="l2t_meta_interval", help="of the files that are written")

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=1000, help="first training images")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=0.1, help="first learning rate of every method")
+    parser.add_argument("--rate", type=float, default=0.02, help="first learning rate of every method")
     parser.add_argument("--methods", default="scratch,fm,l2t-ww")
     parser.add_argument("--weights", default="0.3,3", help="tried for fm")
     parser.add_argument("--seeds", type=int, default=3)

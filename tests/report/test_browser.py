@@ -131,11 +131,12 @@ def test_a_page_opened_on_a_narrow_dark_screen(opened, pages):
 def test_the_ranking_sorts_and_changes_its_axis_and_theme(opened, pages):
     page = opened(pages["search"][0], 1280)
     table = page.locator("#ranking table.sortable")
+    column = table.locator("thead th").all_text_contents().index("Parameters") + 1
     orders = []
     for direction in ("ascending", "descending"):
         table.get_by_role("button", name="Parameters").click()
         assert table.locator(f"th[aria-sort='{direction}']").text_content() == "Parameters"
-        orders.append(table.locator("tbody tr td:nth-child(6)").all_text_contents())
+        orders.append(table.locator(f"tbody tr td:nth-child({column})").all_text_contents())
     assert orders[0] != orders[1]
     assert orders[0][:-1] == orders[1][:-1][::-1]
     assert orders[0][-1] == orders[1][-1] == "\N{EN DASH}"

@@ -154,7 +154,7 @@ def _pairs_of(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
 
 def _read_pairs(given: Any, option: str) -> tuple[tuple[int, int], ...]:
     """Pairs of point numbers, as numbers or as text such as "0-16,1-15"."""
-    parts = [part.split("-") for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+    parts: Any = [part.split("-") for part in given.split(",") if part.strip()] if isinstance(given, str) else given
     try:
         parts = [parts] if option == "normalizer" and all(isinstance(part, int) for part in parts) else parts
         return tuple((int(first), int(second)) for first, second in parts)
@@ -193,20 +193,21 @@ def _assemble(
     split_of = _cut(np.array([found[row][0] for row in rows]), [_image_name(found[row][1]) for row in rows], chosen, notes)
     points = torch.stack([found[row][2].inwards(found[row][1].points) for row in rows]) if rows else torch.empty(0, scheme.points, 2)
     notes += _outside_notes(points)
-    splits = {}
+    splits: dict[str, Any] = {}
     for split in ("train", "val", "test"):
         own = np.flatnonzero(split_of == split)
         if not len(own):
             raise DataError(f"given no usable row for {split}; expected at least one: add rows, or change the fractions that are cut")
         ids = [found[rows[i]][1].id for i in own]
         splits[split] = Split(store, [rows[i] for i in own], points[torch.from_numpy(own)], ids)
+    settings: dict[str, Any] = {"sigma": scheme.sigma} | chosen.settings
     task = Landmarks(
         name=chosen.common["name"] or name,
         **splits,
         pairs=scheme.pairs,
         normalizer=scheme.normalizer,
         point_names=names,
-        **{"sigma": scheme.sigma} | chosen.settings,
+        **settings,
         notes=tuple(notes),
         source={"spec": spec, **chosen.given},
     )
@@ -237,7 +238,7 @@ def _cut(split_of: np.ndarray, images: Sequence[str], chosen: _Options, notes: l
         rows = np.flatnonzero(split_of == "train")
         if (split_of == split).any() or not len(rows):
             continue
-        held = rows[held_out(np.zeros(len(rows), dtype=np.int64), [images[row] for row in rows], fraction, chosen.common["seed"])]
+        held = rows[held_out(np.zeros(len(rows), dtype=np.int64), [images[int(row)] for row in rows], fraction, chosen.common["seed"])]
         split_of[held] = split
         notes.append(f"{split} was cut from train: {len(held)} of {len(rows)} faces, seed {chosen.common['seed']}")
     return split_of

@@ -163,7 +163,7 @@ def _mat(path: Path) -> dict[str, Any]:
 def _mat_73(path: Path) -> dict[str, Any]:
     """MATLAB's version 7.3 is HDF5, with every array transposed and cells as references."""
     try:
-        import h5py
+        import h5py  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("h5py", "landmarks") from error
     with h5py.File(path, "r") as file:

@@ -33,7 +33,7 @@ def with_cheap_double_backward(network: nn.Module) -> nn.Module:
         elif type(module) is nn.BatchNorm2d and module.affine:
             module.__class__ = _BatchNorm2d
         elif type(module) is BatchNormAct2d and module.affine:
-            module.__class__ = _BatchNormAct2d
+            module.__class__ = _BatchNormAct2d  # pyright: ignore[reportAttributeAccessIssue]
         elif type(module) is nn.Hardsigmoid:
             module.__class__ = _Hardsigmoid
     return network
@@ -56,7 +56,9 @@ class _BatchNormAct2d(BatchNormAct2d):
     """timm's BatchNorm with the activation that follows it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.drop(_normalized(self, x))) if _is_cheap(self, x) else super().forward(x)
+        if not _is_cheap(self, x):  # pyright: ignore[reportArgumentType]
+            return super().forward(x)
+        return self.act(self.drop(_normalized(self, x)))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _is_cheap(layer: nn.BatchNorm2d, x: Tensor) -> bool:

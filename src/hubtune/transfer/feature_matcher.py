@@ -50,7 +50,12 @@ class FeatureMatcher(nn.Module):
         self, maps: Sequence[Float[Tensor, "B _C _H _W"]], resized: dict[str, Float[Tensor, "B _C_n _H_n _W_n"]]
     ) -> dict[str, Float[Tensor, "B _C_n"]]:
         """mean_HW (r(T) - S)^2 of every channel of every row."""
-        return {n: _MeanSquare.apply(r(maps[int(n)]) - resized[n]) for n, r in self.convolutions.items()}  # pyright: ignore[reportReturnType]
+        return {n: _MeanSquare.apply(_minus(r(maps[int(n)]), resized[n])) for n, r in self.convolutions.items()}  # pyright: ignore
+
+
+def _minus(x: Tensor, y: Tensor) -> Tensor:
+    """x - y, into x's memory unless y is more precise: nobody else reads what a convolution returns, and these maps are large."""
+    return x.sub_(y) if x.dtype == y.dtype else x - y
 
 
 class _MeanSquare(Function):

@@ -1,6 +1,9 @@
 """A tiny task and a tiny hub, so that the whole road fits into a second; folders of its own for each test."""
 
 import os
+import socket
+import subprocess
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -34,6 +37,23 @@ def _shapes_as_written(request):
     jaxtyping.config.update("jaxtyping_disable", on_purpose)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def torchrun():
+    """Start two processes of a program, on this machine's own address and a port that nobody uses; what they printed."""
+
+    def start(*program: str) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([sys.executable, *launcher, *program], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    return start
 
 
 def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

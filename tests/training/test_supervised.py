@@ -102,13 +102,12 @@ runtime.wait()
 """
 
 
-def test_two_processes_equal_one_on_the_same_batch(task_file, models_folder, tmp_path):
+def test_two_processes_equal_one_on_the_same_batch(torchrun, task_file, models_folder, tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO)
     arguments = [str(script), str(task_file), str(models_folder)]
     subprocess.run([sys.executable, *arguments, str(tmp_path / "one.pt")], check=True, capture_output=True)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511"]
-    subprocess.run([*launcher, *arguments, str(tmp_path / "two.pt")], check=True, capture_output=True)
+    torchrun(*arguments, str(tmp_path / "two.pt"))
     one, two = (torch.load(Path(tmp_path / name), weights_only=True) for name in ("one.pt", "two.pt"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)

@@ -1,9 +1,6 @@
 """Processes that torchrun starts share every batch of a training."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -25,12 +22,9 @@ OPTIONS = [
 ]
 
 
-def test_two_processes_tune_as_one(task, task_file, hub, models_folder, tmp_path, monkeypatch):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29513", "-m", "hubtune"]
-    command = [*launcher, "tune", str(task_file), "--hub", str(models_folder), *OPTIONS, "--budget", "1", "--strategy", "linear"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    shared = json.loads(done.stdout)  # one process spoke, once
+def test_two_processes_tune_as_one(torchrun, task, task_file, hub, models_folder, tmp_path, monkeypatch):
+    command = ["-m", "hubtune", "tune", str(task_file), "--hub", str(models_folder), *OPTIONS, "--budget", "1", "--strategy", "linear"]
+    shared = json.loads(torchrun(*command))  # one process spoke, once
     assert len(list(runs_folder().glob("cells/*/record.json"))) == 2
     assert not list(runs_folder().glob("cells/.*"))
     monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path))

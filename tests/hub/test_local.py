@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -200,3 +201,20 @@ def test_a_checkpoint_with_code_fails_at_load(zoo, tmp_path):
     hub = Hub.open(tmp_path / "zoo")
     with pytest.raises(ModelError, match=r"model 'beta' .*pickled Python objects"):
         hub.load("beta")
+
+
+def test_a_prefix_replaced_by_null_leaves_weights_out_and_stacks_of_frames_are_images_too(tmp_path):
+    network = timm.create_model("data_efficient_cnn", img_size=30, in_chans=2, num_classes=0)
+    weights = {f"trunk.{name}": value for name, value in network.state_dict().items()} | {"head.weight": torch.ones(3)}
+    save_file(weights, tmp_path / "policy.safetensors")
+    cfg = {"input_size": [2, 30, 30], "mean": [0, 0], "std": [1, 1], "fixed_input_size": True}
+    content = {"file": "policy.safetensors", "architecture": "data_efficient_cnn", "num_classes": 0, "pretrained_cfg": cfg}
+    content |= {"model_args": {"in_chans": 2}, "prefixes": {"trunk.": "", "head.": None}}
+    (tmp_path / "policy.json").write_text(json.dumps(content))
+    hub = Hub.open(tmp_path)
+    canvas = torch.randint(0, 256, (4, 2, 30, 30), dtype=torch.uint8)
+    backbone = hub.load(hub.names[0])
+    with torch.no_grad():
+        torch.testing.assert_close(backbone.embed(backbone.view(canvas)), network.eval()(canvas / 255))
+    with pytest.raises(ModelError, match=re.escape("expected torch.uint8 (B, 2, H, W)")):
+        backbone.view(canvas[:, :1])

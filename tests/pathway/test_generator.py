@@ -88,3 +88,17 @@ def test_a_spec_rebuilds_either_generator():
         fresh = generator_from_spec(generator.spec())
         fresh.load_state_dict(generator.state_dict())
         assert torch.equal(fresh.eval()(CANVAS), generator.eval()(CANVAS))
+
+
+def test_a_shallow_generator_sees_as_many_channels_as_its_models():
+    torch.manual_seed(0)
+    generator = PathwayGenerator(3, 30, 4, kind="shallow", channels=4)
+    canvas = torch.randint(0, 256, (5, 4, 30, 30), dtype=torch.uint8)
+    again = generator_from_spec(generator.spec())
+    again.load_state_dict(generator.state_dict())
+    torch.nn.init.normal_(generator.preferred.weight)
+    again.preferred.load_state_dict(generator.preferred.state_dict())
+    weights = generator.eval()(canvas)
+    torch.testing.assert_close(weights.sum(1), torch.ones(5))
+    assert torch.equal(weights, again.eval()(canvas))
+    assert weights.std(0).max() > 0

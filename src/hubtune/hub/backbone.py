@@ -25,10 +25,10 @@ class Preprocessing:
 
     input_size: int
     """Side of the square input in pixels."""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Of red, green and blue, on the scale 0 to 1."""
-    std: tuple[float, float, float] = IMAGENET_STD
-    """Of red, green and blue, on the scale 0 to 1."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Of each channel, such as red, green and blue, on the scale 0 to 1."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Of each channel, on the scale 0 to 1."""
     interpolation: str = "bicubic"
     """How an image is resized: "bilinear" or "bicubic"."""
 
@@ -38,8 +38,10 @@ class Preprocessing:
             mistakes.append(f"input_size = {self.input_size!r}: expected a number of pixels >= 1")
         for field in ("mean", "std"):
             values = getattr(self, field)
-            if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
-                mistakes.append(f"{field} = {values!r}: expected three numbers (red, green, blue)")
+            if not values or len(self.mean) != len(self.std) or not all(isinstance(value, int | float) for value in values):
+                mistakes.append(
+                    f"{field} = {values!r}: expected a number for each channel (three for red, green and blue), as many means as deviations"
+                )
             elif field == "std" and min(values) <= 0:
                 mistakes.append(f"std = {values!r}: expected numbers > 0")
             object.__setattr__(self, field, tuple(values))
@@ -48,14 +50,19 @@ class Preprocessing:
         if mistakes:
             raise ConfigurationError("the preprocessing cannot be right:\n  " + "\n  ".join(mistakes))
 
-    def __call__(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 s s"]:
+    @property
+    def channels(self) -> int:
+        """Of the images: 3 for colours."""
+        return len(self.mean)
+
+    def __call__(self, canvas: UInt8[Tensor, "B c H W"]) -> Float[Tensor, "B c s s"]:
         """(squash(canvas) / 255 - mean) / std, on the canvas's device; the squash is antialiased and keeps no aspect ratio."""
         side = self.input_size
         x = canvas.float()
         if x.shape[-2:] != (side, side):
             x = F.interpolate(x, size=(side, side), mode=self.interpolation, antialias=True, align_corners=False)
             x = x.clamp_(0, 255)  # bicubic weights overshoot beside edges
-        mean, std = (torch.tensor(values, device=x.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (torch.tensor(values, device=x.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
         return x.div_(255).sub_(mean).div_(std)
 
 
@@ -104,27 +111,28 @@ class Backbone(nn.Module, ABC):
         """Classes of the upstream head; 0 where there is none."""
         return self.card.num_classes if self._heads else 0
 
-    def view(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 s s"]:
+    def view(self, canvas: UInt8[Tensor, "B c H W"]) -> Float[Tensor, "B c s s"]:
         """The canvas as this network wants it: squashed to its input size, antialiased, then its own mean and std.
 
         Every row depends on its own image alone. Nothing is resized where the sizes agree.
 
         Raises:
-            ModelError: the canvas is not uint8 (B, 3, H, W).
+            ModelError: the canvas is not uint8 (B, c, H, W) with the network's number of channels.
         """
-        if canvas.dtype != torch.uint8 or canvas.ndim != 4 or canvas.shape[1] != 3:
+        channels = self.preprocessing.channels
+        if canvas.dtype != torch.uint8 or canvas.ndim != 4 or canvas.shape[1] != channels:
             raise ModelError(
-                f"{self.card.name} was given images as {canvas.dtype} {tuple(canvas.shape)}; expected torch.uint8 (B, 3, H, W): "
+                f"{self.card.name} was given images as {canvas.dtype} {tuple(canvas.shape)}; expected torch.uint8 (B, {channels}, H, W): "
                 "hand over pixels from 0 to 255, channels first"
             )
         return self.preprocessing(canvas)
 
     @abstractmethod
-    def embed(self, x: Float[Tensor, "B 3 s s"]) -> Float[Tensor, "B D"]:
+    def embed(self, x: Float[Tensor, "B c s s"]) -> Float[Tensor, "B D"]:
         """What the upstream head would see."""
 
     @abstractmethod
-    def maps(self, x: Float[Tensor, "B 3 s s"]) -> list[Float[Tensor, "B C H W"]]:
+    def maps(self, x: Float[Tensor, "B c s s"]) -> list[Float[Tensor, "B C H W"]]:
         """Feature maps on the way, shallow to deep, one for each of ``map_names``."""
 
     @property
@@ -140,7 +148,7 @@ class Backbone(nn.Module, ABC):
             ModelError: the model has no maps.
         """
         device = next(self.parameters(), torch.empty(0)).device
-        canvas = torch.zeros(1, 3, self.input_size, self.input_size, dtype=torch.uint8, device=device)
+        canvas = torch.zeros(1, self.preprocessing.channels, self.input_size, self.input_size, dtype=torch.uint8, device=device)
         training = self.training
         self.eval()
         with torch.no_grad():
@@ -158,11 +166,11 @@ class Backbone(nn.Module, ABC):
             raise ModelError(f"{self.card.name} has no upstream head, so it has no logits; choose a model with num_classes > 0")
         return self._heads[0](embedding)
 
-    def logits(self, x: Float[Tensor, "B 3 s s"]) -> Float[Tensor, "B L"]:
+    def logits(self, x: Float[Tensor, "B c s s"]) -> Float[Tensor, "B L"]:
         """Upstream logits: ``classify(embed(x))``."""
         return self.classify(self.embed(x))
 
-    def forward(self, x: Float[Tensor, "B 3 s s"]) -> Float[Tensor, "B D"]:
+    def forward(self, x: Float[Tensor, "B c s s"]) -> Float[Tensor, "B D"]:
         """The embedding."""
         return self.embed(x)
 

@@ -34,8 +34,8 @@ class Description:
     num_classes: int
     state_dict: str | None
     """Key under which the weights lie in the file."""
-    prefixes: dict[str, str]
-    """Beginnings of names in the file, and what replaces them; the longest match counts."""
+    prefixes: dict[str, str | None]
+    """Beginnings of names in the file, and what replaces them; None leaves the weight out; the longest match counts."""
     unset: tuple[str, ...]
     """Names of weights that were not pre-trained and may be missing."""
 
@@ -133,7 +133,7 @@ def _entry(path: Path, name: str, source: str | None, notes: list[str]) -> Entry
         num_classes=num_classes,
         weights=_weight_file(path, content),
         state_dict=content.get("state_dict"),
-        prefixes={str(old): str(new) for old, new in (content.get("prefixes") or {}).items()},
+        prefixes={str(old): None if new is None else str(new) for old, new in (content.get("prefixes") or {}).items()},
         unset=tuple((content.get("card") or {}).get("unset", ())),
     )
     size = blueprint.measure()

@@ -73,13 +73,13 @@ class ModuleBackbone(Backbone):
         """Names of the layers."""
         return self._map_layers
 
-    def embed(self, x: Float[Tensor, "B 3 s s"]) -> Float[Tensor, "B D"]:
+    def embed(self, x: Float[Tensor, "B c s s"]) -> Float[Tensor, "B D"]:
         """The named layer's output or the network's own, averaged over positions."""
         if self._embedding is None:
             return _as_vectors(self.network(x), self.card.name)
         return _as_vectors(outputs_of(self.network, x, (self._embedding,))[self._embedding], self.card.name)
 
-    def maps(self, x: Float[Tensor, "B 3 s s"]) -> list[Float[Tensor, "B C H W"]]:
+    def maps(self, x: Float[Tensor, "B c s s"]) -> list[Float[Tensor, "B C H W"]]:
         """Outputs of the named layers.
 
         Raises:

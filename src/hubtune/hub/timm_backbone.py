@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import hubtune.nets  # noqa: F401  registers the networks that timm lacks
 from hubtune.errors import ModelError, unknown_name
-from hubtune.hub.backbone import Backbone, Preprocessing
+from hubtune.hub.backbone import IMAGENET_MEAN, Backbone, Preprocessing
 from hubtune.hub.card import ModelCard
 
 # A description may come from a downloaded file: it says what to build, never where to read.
@@ -56,13 +56,17 @@ class Blueprint:
         cfg = {name: getattr(registered, name) for name in structure} if registered else {}
         cfg |= {name: value for name, value in self.pretrained_cfg.items() if name in _KEPT_CFG}
         args = dict(self.model_args)
+        channels = len(cfg.get("mean") or IMAGENET_MEAN)
         if "img_size" in args:  # kept in one place, as the input size
             side = args.pop("img_size")
-            cfg |= {"input_size": (3, side, side) if isinstance(side, int) else (3, *side), "fixed_input_size": True}
+            cfg |= {"input_size": (channels, side, side) if isinstance(side, int) else (channels, *side), "fixed_input_size": True}
         object.__setattr__(self, "model_args", json.loads(json.dumps(args)))
         size = cfg.setdefault("input_size", (3, 224, 224))
-        if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != 3 or size[1] != size[2]:
-            raise ModelError(f"{self.architecture} has the input_size {size!r}; only square images of 3 channels, (3, s, s), are supported")
+        if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != channels or size[1] != size[2]:
+            raise ModelError(
+                f"{self.architecture} has the input_size {size!r}; only square images are supported, of as many channels as there are "
+                f"means: of {channels} channels, ({channels}, s, s)"
+            )
         object.__setattr__(self, "pretrained_cfg", json.loads(json.dumps(cfg)))
 
     @property
@@ -82,8 +86,8 @@ class Blueprint:
         cfg = PretrainedCfg(**self.pretrained_cfg)
         return Preprocessing(
             input_size=self.input_size,
-            mean=tuple(cfg.mean),  # pyright: ignore[reportArgumentType]
-            std=tuple(cfg.std),  # pyright: ignore[reportArgumentType]
+            mean=tuple(cfg.mean),
+            std=tuple(cfg.std),
             interpolation=_INTERPOLATION.get(cfg.interpolation, cfg.interpolation),
         )
 
@@ -91,7 +95,7 @@ class Blueprint:
         """The same network for another input size."""
         if input_size is None or input_size == self.input_size:
             return self
-        cfg = {**self.pretrained_cfg, "input_size": [3, input_size, input_size]}
+        cfg = {**self.pretrained_cfg, "input_size": [self.pretrained_cfg["input_size"][0], input_size, input_size]}
         return dataclasses.replace(self, pretrained_cfg=cfg)
 
     def build(self, num_classes: int = 0) -> TimmNetwork:
@@ -189,11 +193,11 @@ class TimmBackbone(Backbone):
             "pretrained_cfg": dict(blueprint.pretrained_cfg),
         }
 
-    def embed(self, x: Float[Tensor, "B 3 s s"]) -> Float[Tensor, "B D"]:
+    def embed(self, x: Float[Tensor, "B c s s"]) -> Float[Tensor, "B D"]:
         """Pooled features, (B, D): the input of the upstream classifier."""
         return self.network.forward_head(self.network.forward_features(x), pre_logits=True)
 
-    def maps(self, x: Float[Tensor, "B 3 s s"]) -> list[Float[Tensor, "B C H W"]]:
+    def maps(self, x: Float[Tensor, "B c s s"]) -> list[Float[Tensor, "B C H W"]]:
         """The last map of each resolution; of a plain vision transformer the tokens after each quarter of its blocks.
 
         Raises:

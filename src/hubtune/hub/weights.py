@@ -75,8 +75,8 @@ def _as_float(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def rename(weights: Mapping[str, T], prefixes: Mapping[str, str]) -> dict[str, T]:
-    """Each name with its longest matching prefix replaced.
+def rename(weights: Mapping[str, T], prefixes: Mapping[str, str | None]) -> dict[str, T]:
+    """Each name with its longest matching prefix replaced; without the names whose prefix is replaced by None.
 
     Raises:
         ModelError: two names become one.
@@ -85,7 +85,10 @@ def rename(weights: Mapping[str, T], prefixes: Mapping[str, str]) -> dict[str, T
     renamed: dict[str, T] = {}
     for name, tensor in weights.items():
         prefix = next((prefix for prefix in longest_first if name.startswith(prefix)), None)
-        new = name if prefix is None else prefixes[prefix] + name[len(prefix) :]
+        replacement = "" if prefix is None else prefixes[prefix]
+        if replacement is None:
+            continue
+        new = replacement + name[len(prefix or "") :]
         if new in renamed:
             raise ModelError(f'after the prefixes are replaced, two weights are called {new!r}; correct "prefixes" in the JSON')
         renamed[new] = tensor

@@ -32,7 +32,7 @@ class StagedNet(nn.Module, ABC):
         """What lies between the last block and the pooled head: nothing, unless a network says otherwise."""
         return x
 
-    def forward_features(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+    def forward_features(self, x: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         """The last feature map, before pooling."""
         for _, output in self.block_outputs(x):
             x = output
@@ -43,7 +43,7 @@ class StagedNet(nn.Module, ABC):
         x = self.global_pool(x)
         return x if pre_logits else self.linear(x)
 
-    def forward(self, x: Float[Tensor, "B 3 H W"]) -> Tensor:
+    def forward(self, x: Float[Tensor, "B c H W"]) -> Tensor:
         """Logits (B, num_classes), or pooled features where ``num_classes`` is 0."""
         return self.forward_head(self.forward_features(x))
 
@@ -66,7 +66,7 @@ class StagedNet(nn.Module, ABC):
 
     def forward_intermediates(
         self,
-        x: Float[Tensor, "B 3 H W"],
+        x: Float[Tensor, "B c H W"],
         indices: int | Sequence[int | str] | None = None,
         norm: bool = False,
         stop_early: bool = False,

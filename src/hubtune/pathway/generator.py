@@ -1,6 +1,6 @@
 """G: from an image to the weight of each model of the hub."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from hubtune.errors import ConfigurationError
 from hubtune.hub.backbone import Preprocessing
 from hubtune.pathway.batch_norm import batch_norms, frozen
 
@@ -40,6 +41,21 @@ def resnet9(width: int = WIDTH) -> nn.Sequential:
     return trunk
 
 
+def shallow(channels: int, size: int, width: int) -> nn.Sequential:
+    """Two convolutions 5 x 5 of stride 5 with ReLU: (B, channels, s, s) -> (B, 2 width cells), for models that are no larger themselves.
+
+    Source: ours; the paper describes no generator for its smallest models.
+    """
+    side = size
+    for _ in range(2):
+        side = (side - 5) // 5 + 1
+    if side < 1:
+        raise ConfigurationError(f"a shallow generator was asked to see {size} x {size} pixels; expected at least 25 x 25")
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 5, stride=5), nn.ReLU(), nn.Conv2d(width, 2 * width, 5, stride=5), nn.ReLU(), nn.Flatten()
+    )
+
+
 class PathwayGenerator(nn.Module):
     """G(x) = softmax(G_p(x) + eps * softplus(G_n(x))), one weight for each of m models, rows summing to one.
 
@@ -48,31 +64,34 @@ class PathwayGenerator(nn.Module):
     computed in float32 whatever the precision around them.
 
     Source: Shu et al. (2022), Equation 3.
-    Differs from the paper: the trunk may see a smaller image than the models, and may be narrower.
+    Differs from the paper: the trunk may see a smaller image than the models, and may be narrower, or shallow.
     """
 
-    kind = "resnet9"
-
-    def __init__(self, models: int, size: int, width: int = WIDTH):
+    def __init__(self, models: int, size: int, width: int = WIDTH, *, kind: Literal["resnet9", "shallow"] = "resnet9", channels: int = 3):
         """
         Args:
             models: m.
             size: side in pixels of the image that the trunk sees.
             width: channels of its first stage.
+            kind: of the trunk.
+            channels: of the image; a 9-layer ResNet takes 3.
         """
         super().__init__()
-        self.size, self.width = size, width
-        self.trunk = resnet9(width)
-        self.preferred = nn.Linear(8 * width, models)
-        self.noise = nn.Linear(8 * width, models)
+        self.kind, self.size, self.width, self.channels = kind, size, width, channels
+        self.trunk = resnet9(width) if kind == "resnet9" else shallow(channels, size, width)
+        with torch.no_grad():
+            features = 8 * width if kind == "resnet9" else self.trunk(torch.zeros(1, channels, size, size)).shape[1]
+        self.preferred = nn.Linear(features, models)
+        self.noise = nn.Linear(features, models)
         for head in (self.preferred, self.noise):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         self.blocked: Bool[Tensor, " m"]
         self.register_buffer("blocked", torch.zeros(models, dtype=torch.bool))
-        self._view = Preprocessing(input_size=size, interpolation="bilinear")
+        scale = {} if channels == 3 else {"mean": (0.0,) * channels, "std": (1.0,) * channels}
+        self._view = Preprocessing(input_size=size, interpolation="bilinear", **scale)
 
-    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B m"]:
+    def forward(self, canvas: UInt8[Tensor, "B c H W"]) -> Float[Tensor, "B m"]:
         """Weights of all models; exact zeros for those in ``blocked``."""
         features = self._features(canvas)
         with torch.autocast(canvas.device.type, enabled=False):
@@ -87,7 +106,8 @@ class PathwayGenerator(nn.Module):
             return self.trunk(self._view(canvas))
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "models": len(self.blocked), "size": self.size, "width": self.width}
+        spec = {"kind": self.kind, "models": len(self.blocked), "size": self.size, "width": self.width}
+        return spec if self.channels == 3 else spec | {"channels": self.channels}
 
 
 class RandomPathway(nn.Module):
@@ -107,7 +127,7 @@ class RandomPathway(nn.Module):
         self.blocked: Bool[Tensor, " m"]
         self.register_buffer("blocked", torch.zeros(models, dtype=torch.bool))
 
-    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B m"]:
+    def forward(self, canvas: UInt8[Tensor, "B c H W"]) -> Float[Tensor, "B m"]:
         """Weights of all models; exact zeros for those in ``blocked``."""
         models = len(self.blocked)
         scores = torch.rand(len(canvas), models, device=canvas.device) if self.training else hashed(canvas, models)
@@ -117,7 +137,7 @@ class RandomPathway(nn.Module):
         return {"kind": self.kind, "models": len(self.blocked)}
 
 
-def hashed(canvas: UInt8[Tensor, "B 3 H W"], count: int) -> Float[Tensor, "B {count}"]:
+def hashed(canvas: UInt8[Tensor, "B c H W"], count: int) -> Float[Tensor, "B {count}"]:
     """``count`` numbers in [0, 1) for each image, decided by its pixels alone."""
     pixels = canvas.flatten(1).long()
     factors = torch.arange(1, pixels.shape[1] + 1, device=canvas.device) * 2654435761 % 2147483647
@@ -131,4 +151,4 @@ def generator_from_spec(spec: dict[str, Any]) -> PathwayGenerator | RandomPathwa
     """The generator that ``spec`` described, with fresh weights."""
     if spec["kind"] == RandomPathway.kind:
         return RandomPathway(spec["models"])
-    return PathwayGenerator(spec["models"], spec["size"], spec["width"])
+    return PathwayGenerator(spec["models"], spec["size"], spec["width"], kind=spec["kind"], channels=spec.get("channels", 3))

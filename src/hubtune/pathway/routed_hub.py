@@ -56,12 +56,12 @@ class RoutedHub(Predictor):
         self.top_k = top_k
         self._path: Tensor | None = None
 
-    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B C ..."]:
+    def forward(self, canvas: UInt8[Tensor, "B c H W"]) -> Float[Tensor, "B C ..."]:
         routed = self.routed(canvas, self.generator(canvas))
         self._path = routed.path.dense(len(self.members)).detach()
         return routed.outputs
 
-    def routed(self, canvas: UInt8[Tensor, "B 3 H W"], weights: Float[Tensor, "B m"]) -> Routed:
+    def routed(self, canvas: UInt8[Tensor, "B c H W"], weights: Float[Tensor, "B m"]) -> Routed:
         """Send a batch through the hub along the paths that dense weights decide."""
         path = top_k(weights, self.top_k)
         own = route([_Careful(member) for member in self.members], canvas, path.models)

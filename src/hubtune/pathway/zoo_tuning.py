@@ -111,7 +111,7 @@ class ZooNetwork(Predictor):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
+    def forward(self, canvas: UInt8[Tensor, "B c H W"]) -> Tensor:
         return answer(self.backbone, self.head, canvas)
 
     def spec(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hubtune.training.predictor import Predictor
 class Batch:
     """Rows of a split, augmented once for all models."""
 
-    canvas: UInt8[Tensor, "B 3 H W"]
+    canvas: UInt8[Tensor, "B c H W"]
     targets: Tensor
     """What the task's loss takes: (B,) class indices, or whatever the task's kind of target is."""
     indices: Int[Tensor, " B"]

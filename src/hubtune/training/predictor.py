@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from hubtune.hub import Backbone
-from hubtune.nets import DeconvolutionHead
+from hubtune.nets import DeconvolutionHead, DuelingHead
 
 
 class Predictor(nn.Module):
@@ -18,7 +18,7 @@ class Predictor(nn.Module):
     """The name under which the folder says how to rebuild it."""
 
     @abstractmethod
-    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
+    def forward(self, canvas: UInt8[Tensor, "B c H W"]) -> Tensor:
         """The task's outputs, such as logits (B, C)."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Predictor(nn.Module):
         return ()
 
 
-def answer(backbone: Backbone, head: nn.Module, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
+def answer(backbone: Backbone, head: nn.Module, canvas: UInt8[Tensor, "B c H W"]) -> Tensor:
     """``head(embed(view(canvas)))``, or ``head(maps(view(canvas)))`` where the head reads maps."""
     x = backbone.view(canvas)
     return head(backbone.maps(x) if isinstance(head, DeconvolutionHead) else backbone.embed(x))
@@ -49,13 +49,14 @@ def answer(backbone: Backbone, head: nn.Module, canvas: UInt8[Tensor, "B 3 H W"]
 def head_spec(head: nn.Module) -> dict[str, Any]:
     """How to rebuild a head with other weights, as JSON; ``head_from_spec`` takes it back."""
     spec = {"outputs": head.out_features}
-    return {**spec, "head": head.spec()} if isinstance(head, DeconvolutionHead) else spec
+    return {**spec, "head": head.spec()} if isinstance(head, DeconvolutionHead | DuelingHead) else spec
 
 
 def head_from_spec(spec: dict[str, Any], backbone: Backbone) -> nn.Module:
     """The head that ``head_spec`` described, with fresh weights: linear where nothing else is said."""
     if "head" in spec:
-        return DeconvolutionHead.from_spec(spec["head"], spec["outputs"])
+        kinds = {kind.kind: kind for kind in (DeconvolutionHead, DuelingHead)}
+        return kinds[spec["head"]["kind"]].from_spec(spec["head"], spec["outputs"])
     return nn.Linear(backbone.feature_dim, spec["outputs"])
 
 
@@ -69,7 +70,7 @@ class Single(Predictor):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, canvas: UInt8[Tensor, "B 3 H W"]) -> Tensor:
+    def forward(self, canvas: UInt8[Tensor, "B c H W"]) -> Tensor:
         return answer(self.backbone, self.head, canvas)
 
     def spec(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ _NAMES = {
     "ZooTuningLite": "hubtune.pathway",
     "HubTuneError": "hubtune.errors",
 }
-_MODULES = {"proxies": "hubtune.proxies", "training": "hubtune.training"}
+_MODULES = {"proxies": "hubtune.proxies", "rl": "hubtune.rl", "training": "hubtune.training"}
 
 __all__ = ["__version__", *_NAMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 

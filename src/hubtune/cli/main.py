@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from hubtune.cli import cache, compare, demo, models, predict, regret, report, runs, search, tune
+from hubtune.cli import cache, compare, demo, models, predict, regret, report, rl, runs, search, tune
 from hubtune.errors import HubTuneError
 
 app = typer.Typer(
@@ -46,6 +46,9 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(interruptible(command))
+for command in rl.COMMANDS:
+    rl.app.command()(interruptible(command))
+app.add_typer(rl.app)
 
 
 def main() -> None:

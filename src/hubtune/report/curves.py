@@ -19,7 +19,9 @@ def cells(record: Record, folder: Path) -> Section | None:
         return None
     keys = differing(record.cells)
     metrics = [
-        name for name in ("val_accuracy", "test_accuracy", "val_nme", "test_nme") if any(name in cell.metrics for cell in record.cells)
+        name
+        for name in ("val_accuracy", "test_accuracy", "val_nme", "test_nme", "test_score")
+        if any(name in cell.metrics for cell in record.cells)
     ]
     ordered = sorted(record.cells, key=lambda cell: (not cell.chosen, -cell.metrics.get(f"val_{record.task.metric}", 0)))
     return Section("trainings", "Trainings", fill("cells.html", cells=ordered, keys=keys, metrics=metrics))

@@ -20,6 +20,7 @@ from hubtune.report.landmarks import landmarks
 from hubtune.report.matching import matching
 from hubtune.report.mistakes import confusion, wrong
 from hubtune.report.paths import path_samples, paths
+from hubtune.report.play import learning, played
 from hubtune.report.ranking import ranking
 from hubtune.report.record import parse
 from hubtune.report.saliency import saliency
@@ -33,6 +34,8 @@ SECTIONS = (
     headline,
     comparison,
     headroom,
+    learning,
+    played,
     sweeps,
     ranking,
     cells,

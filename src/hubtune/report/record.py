@@ -221,6 +221,53 @@ class Landmarks(Part):
     samples: list[PointSample] = []
 
 
+class Evaluated(Part):
+    """What policies in training scored at a step, over the seeds."""
+
+    step: float
+    mean: float
+    spread: float = 0.0
+
+
+class PolicyGroup(Part):
+    """Trainings that differ by their seeds alone."""
+
+    label: str
+    seeds: list[int] = []
+    scores: list[float] = Field(default=[], description="of each seed")
+    mean: float | None = None
+    spread: float = 0.0
+    human_normalised: float | None = None
+    steps: list[float] = []
+    curve: list[float] = Field(default=[], description="mean score of the last games at each of the steps")
+    curve_spread: list[float] = []
+    evaluated: list[Evaluated] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not len(self.steps) == len(self.curve) == len(self.curve_spread):
+            raise ValueError(f"given {len(self.steps)} steps, {len(self.curve)} means and {len(self.curve_spread)} spreads of one curve")
+        return self
+
+
+class Played(Part):
+    """One game of the last evaluation."""
+
+    score: float
+    steps: float | None = None
+    cut: bool = False
+
+
+class Play(Part):
+    """What policies learnt in a game."""
+
+    actions: list[str] = []
+    video: str | None = None
+    episodes: list[Played] = []
+    steps_per_second: float | None = None
+    groups: list[PolicyGroup] = []
+
+
 class Layer(Part):
     """A feature map of a network."""
 
@@ -303,6 +350,7 @@ class Record(Part):
     comparison: Comparison | None = None
     paths: list[Paths] = []
     landmarks: Landmarks | None = None
+    play: Play | None = None
     summary: Summary = Summary()
     pictures: list[str] = Field(default=[], description="names of the files pictures/NAME.png")
     environment: dict[str, Any] = {}

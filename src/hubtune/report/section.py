@@ -25,10 +25,14 @@ METRICS = {
     "test_failure_8": "Test images with an NME above 8%",
     "test_failure_10": "Test images with an NME above 10%",
     "test_auc_10": "AUC up to an NME of 10%",
+    "test_score": "Mean score of the last games",
+    "test_human_normalised": "Human-normalised score",
+    "test_score_spread": "Standard deviation over the games",
+    "test_game_steps": "Agent steps a game",
     "test_closeness": "1 \N{MINUS SIGN} NME on test",
     "val_closeness": "1 \N{MINUS SIGN} NME on validation",
 }
-SHARES = ("accuracy", "_f1", "_nme", "_closeness", "_failure_8", "_failure_10", "_auc_10")
+SHARES = ("accuracy", "_f1", "_nme", "_closeness", "_failure_8", "_failure_10", "_auc_10", "_human_normalised")
 """Ends of the names of metrics that are read as percentages."""
 
 

@@ -1,12 +1,14 @@
-"""L2T-ww between networks that the authors' code cannot pair: a ConvNeXt or a vision transformer teaches a MobileNet.
+"""L2T-ww between networks that the authors' code cannot pair: families without a list of pairs there.
 
 Command:   python benchmarks/l2t_any_pair.py FOLDER --source convnext_things --task eurosat --epochs 30 --seeds 3
-           (FOLDER holds data/; the source is one of the embedded hub; resumable: finished rows and trainings are kept)
+           (FOLDER holds data/ and models/; the source is one of the embedded hub or of models/; resumable: finished rows and trainings
+           are kept)
 Writes:    benchmarks/results/l2t_any_pair.json and .md
 Source:    Jang et al., Learning What and Where to Transfer, 2019, whose code has pair lists for two families of convolutional networks.
-Protocol:  embedded source at 32 x 32 -> a MobileNetV2 for 32 x 32 images from random weights; all pairs of maps for l2t-ww, one-to-one for
-           fm with its weight chosen by validation; crop and flip, SGD, cosine, the best evaluation by the validation images; every method
-           from the same random weights and batches, so that differences are paired by seed.
+Protocol:  a source at --pixels -> a network for 32 x 32 images from random weights; all pairs of maps for l2t-ww, one-to-one for fm with
+           its weight chosen by validation; source maps of unit mean square unless --source-maps raw; crop and flip, SGD, cosine, the best
+           evaluation by the validation images; every method from the same random weights and batches, so that differences are paired by
+           seed.
 Expected:  l2t-ww above scratch and above fm, on average over the seeds.
 """
 
@@ -20,26 +22,27 @@ import hubtune as ht
 METHODS = ("scratch", "fm", "l2t-ww")
 
 
-def method_of(name: str, schedule: Row, weights: tuple[float, ...], meta: Row):
+def method_of(name: str, schedule: Row, weights: tuple[float, ...], maps: Row, meta: Row):
     if name == "scratch":
         # Feature matching of weight zero: the target from the same random weights, from labels alone.
         return ht.FeatureMatching(weights=(0.0,), **schedule)
-    return ht.FeatureMatching(weights=weights, **schedule) if name == "fm" else ht.L2TWW(**meta, **schedule)
+    return ht.FeatureMatching(weights=weights, **maps, **schedule) if name == "fm" else ht.L2TWW(**meta, **maps, **schedule)
 
 
 def markdown(rows: list[Row]) -> str:
     lines = [
-        "# A MobileNet taught by other families: test accuracy, per cent\n",
-        "| source | task | epochs | " + " | ".join(METHODS) + " | l2t-ww against scratch | against fm |",
-        "| --- | --- |" + " ---: |" * (len(METHODS) + 3),
+        "# Sources of other families: test accuracy, per cent\n",
+        "| source | maps | target | task | images | epochs | rate | " + " | ".join(METHODS) + " | l2t-ww against scratch | against fm |",
+        "| --- | --- | --- | --- |" + " ---: |" * (len(METHODS) + 5),
     ]
-    keys = ("source", "task", "epochs", "rate")
-    for key in dict.fromkeys(tuple(row[name] for name in keys) for row in rows):
+    keys = ("source", "source_maps", "target", "task", "train", "epochs", "rate")
+    for key in dict.fromkeys(tuple(row.get(name, "raw") for name in keys) for row in rows):
         found = {
-            method: [row for row in rows if tuple(row[name] for name in keys) == key and row["method"] == method] for method in METHODS
+            method: [row for row in rows if tuple(row.get(name, "raw") for name in keys) == key and row["method"] == method]
+            for method in METHODS
         }
         shown = [accuracy(found[method]) for method in METHODS] + [advantage(found["l2t-ww"], found[other]) for other in METHODS[:2]]
-        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {' | '.join(shown)} |")
+        lines.append(f"| {' | '.join(str(value) for value in key)} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n\nIn brackets: seeds, or a 95 % interval over them (paired differences in points).\n"
 
 
@@ -49,6 +52,8 @@ def main() -> None:
     parser.add_argument("--task", default="eurosat", help="a folder of data/")
     parser.add_argument("--source", default="convnext_things", help="a model of the embedded hub, such as convnext_things or vit_dots")
     parser.add_argument("--target", default="cifar_mobilenet")
+    parser.add_argument("--pixels", type=int, default=32, help="largest side of the source's input")
+    parser.add_argument("--source-maps", default="unit", choices=("unit", "raw"))
     parser.add_argument("--train", type=int, default=1000, help="first training images")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=64)
@@ -60,22 +65,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", default="l2t_any_pair", help="of the files that are written")
     arguments = parser.parse_args()
-    hub = ht.Hub.open("demo").subset([arguments.source])
+    hub = ht.Hub.open(["demo", str(arguments.folder / "models")]).subset([arguments.source])
     task = ht.Task.open(str(arguments.folder / "data" / arguments.task), augmentation="crop+flip").take(train=arguments.train)
     weights = tuple(float(weight) for weight in arguments.weights.split(","))
     steps = max(1, arguments.epochs * len(task.train) // arguments.batch_size)
     schedule = {
         "target": arguments.target,
+        "target_input_size": 32,
         "steps": steps,
         "batch_size": arguments.batch_size,
         "learning_rates": (arguments.rate,),
         "evaluations": min(20, steps),
     }
-    shared = {name: getattr(arguments, name) for name in ("task", "source", "target", "train", "epochs", "rate")}
+    names = ("task", "source", "pixels", "target", "train", "epochs", "batch_size", "rate", "source_maps")
+    shared = {name: getattr(arguments, name) for name in names}
+    maps = {"source_maps": arguments.source_maps}
     meta = {"beta": arguments.beta, "meta_learning_rate": arguments.meta_rate}
 
     def compute(asked: Row) -> Row:
-        return tuned(task, hub, method_of(asked["method"], schedule, weights, meta), asked["seed"], input_size=32)
+        return tuned(task, hub, method_of(asked["method"], schedule, weights, maps, meta), asked["seed"], input_size=arguments.pixels)
 
     wanted = [
         shared | {"method": method, "seed": seed} | (meta if method == "l2t-ww" else {})

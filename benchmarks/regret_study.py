@@ -147,16 +147,9 @@ def study(rows: list[Row]) -> dict[str, Any]:
     """Everything that is reported of one pool."""
     runs = past(rows)
     ours = strategy_named(OURS).proxies
-    expected, cards_alone = predicted(runs, ours), predicted(runs, ())
-    kept = ("model", "task", "accuracy", "seed", *CARD, *PROXIES)
-    table = [
-        {name: row[name] for name in kept if row.get(name) not in (None, "")}
-        | {OURS: expected[row["task"], row["model"]][0], f"{OURS}-cards": cards_alone[row["task"], row["model"]][0]}
-        for row in rows
-    ]
-    found = regret(
-        table, budget=max(BUDGETS), scores=[*(name for name in PROXIES if any(name in row for row in table)), OURS, f"{OURS}-cards"]
-    )
+    kept = ("model", "task", "accuracy", "seed", "classes", "images", *CARD, *PROXIES)
+    table = [{name: row[name] for name in kept if row.get(name) not in (None, "")} for row in rows]
+    found = regret(table, budget=max(BUDGETS), scores=[name for name in PROXIES if any(name in row for row in table)])
     sources = {"cards alone": (), **{name: (name,) for name in ("linear", "knn", "logme", "loo-ridge")}, OURS: ours}
     by_task = {(row["strategy"], row["budget"], row["task"]): row for row in found.rows}
     tasks = [entry["task"] for entry in found.pools[0]["tasks"]]

@@ -14,6 +14,7 @@ EVERY = pytest.mark.parametrize("name", PROXIES)
 NAMES = [
     "linear",
     "knn",
+    "knn3",
     "logme",
     "leep",
     "nce",

@@ -63,6 +63,20 @@ def test_the_page_has_every_figure_and_number():
         assert lines[name] == [row["optimal"] for row in study["means"] if (row["pool"], row["strategy"]) == ("All", name)]
 
 
+def test_scores_are_drawn_against_the_number_of_features():
+    study = made_study()
+    study["dimensions"] = [
+        {"pool": "All", "task": task, "model": model, "feature_dim": width, "accuracy": width / 4, "linear": width, "knn": 2 - width}
+        for task in "tu"
+        for model, width in (("a", 1), ("b", 3))
+    ]
+    accuracy, score = Elements(render_regret(study)).charts[-1]["views"][1]["data"]
+    assert accuracy["x"] == score["x"] == [1, 3, 1, 3]
+    assert accuracy["y"] == pytest.approx([-1, 1, -1, 1])
+    assert score["y"] == pytest.approx([1, -1, 1, -1])
+    assert [row[2] for row in score["customdata"]] == [1, -1, 1, -1]
+
+
 def test_figures_that_the_table_does_not_allow_are_left_out():
     assert len(Elements(render_regret(made_study(proxies=()))).charts) == 3 + 1
     assert len(Elements(render_regret(made_study(budget=1))).charts) == 9 - 1  # a hybrid takes two

@@ -57,6 +57,42 @@ def test_every_strategy_that_the_columns_allow():
     assert any("no column of scores" in note for note in bare.notes)
 
 
+def many(tasks=5, models=4, proxy="loo-ridge"):
+    """Tasks on which a model's accuracy is what its score says, and from task to task another model is best."""
+    return [
+        {"model": f"m{i}", "task": f"t{j}", "accuracy": accuracy, proxy: accuracy, "params": 10, "classes": 2, "images": 50}
+        for j in range(tasks)
+        for i in range(models)
+        for accuracy in [(3 + (5 * i + 3 * j) % 7) / 10]
+    ]
+
+
+def test_accuracies_predicted_from_the_other_tasks_rank_too():
+    study = regret(many(), budget=2)
+    assert study.strategies == ("loo-ridge", "meta-learned", "meta-learned-cards", "oracle", "oracle-held-out", "random")
+    assert of(study, "meta-learned", 1) == 0
+    # The cards tell nothing apart; past runs do, as far as a model's lead lasts.
+    assert of(study, "meta-learned-cards", 1) > 0
+    # What a task's own accuracies are does not matter to its prediction.
+    other = [row | ({"accuracy": 1 - row["accuracy"]} if row["task"] == "t0" else {}) for row in many()]
+    assert of(regret(other, budget=1), "meta-learned", 1, "t0", key="picks") == of(study, "meta-learned", 1, "t0", key="picks")
+
+
+def test_without_a_proxy_that_it_reads_only_cards_predict():
+    study = regret(many(proxy="hunch"), budget=1)
+    assert "meta-learned" not in study.strategies
+    assert "meta-learned-cards" in study.strategies
+    assert any("no meta-learned strategy" in note for note in regret(many(tasks=3), budget=1).notes)
+
+
+def test_scores_stand_beside_the_number_of_features():
+    cards = {model: {**card, "feature_dim": 8 * place} for place, (model, card) in enumerate(CARDS.items(), 1)}
+    found = regret(rows(cards=cards)).dimensions
+    assert {"model": "large", "task": "roads", "feature_dim": 16, "accuracy": 0.6, "linear": 0.1, "pool": "All"} in found
+    assert len(found) == 12
+    assert regret(rows()).dimensions == []
+
+
 def test_numbers_by_hand():
     study = regret(rows(), budget=2)
     assert of(study, "task-agnostic", 1, "dogs", key="picks") == ["large"]

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 
 from hubtune.errors import ConfigurationError, ModelError
 from hubtune.training.supervised import Optimization, SupervisedLearner
-from hubtune.transfer import AttentionTransfer, FeatureMatching, LwF, LwFAttention, Scratch
+from hubtune.transfer import L2TWW, AttentionTransfer, FeatureMatching, LwF, LwFAttention, Scratch
 from hubtune.transfer.attention import attention
-from hubtune.transfer.networks import Sources, make_target
+from hubtune.transfer.networks import Sources, make_target, of_unit_square
 
 METHODS = (LwF, AttentionTransfer, LwFAttention, FeatureMatching)
 
@@ -52,6 +52,24 @@ def test_weight_zero_is_training_from_scratch_bit_for_bit(make, task, batch, set
         learner.step(batch(i), i / 10)
         scratch.step(batch(i), i / 10)
     assert all(torch.equal(a, b) for a, b in zip(weights(learner), weights(scratch), strict=True))
+
+
+def test_unit_source_maps_weigh_alike_whatever_their_scale(hub, batch, setting):
+    canvas = batch().canvas
+    models = [hub.load("resnet-a"), hub.load("vit")]
+    raw, unit = (Sources(models, setting.runtime, scale=scale)(canvas) for scale in ("raw", "unit"))
+    for a, b in zip(raw, unit, strict=True):
+        for x, y in zip(a.maps, b.maps, strict=True):
+            torch.testing.assert_close(y.square().mean((1, 2, 3)), torch.ones(len(canvas)))
+            torch.testing.assert_close(y * x.square().mean((1, 2, 3), keepdim=True).sqrt(), x)
+    zeros = torch.zeros(2, 3, 4, 4)
+    assert torch.equal(of_unit_square(zeros), zeros)
+
+
+@pytest.mark.parametrize("method", [FeatureMatching, L2TWW])
+def test_methods_that_match_maps_can_have_them_unit(make, batch, method):
+    first = {scale: float(make(method, source_maps=scale).step(batch(), 0.0)["loss"]) for scale in ("raw", "unit")}
+    assert first["raw"] != first["unit"]
 
 
 def test_the_target_starts_where_training_from_scratch_starts(hub, task, setting):

@@ -3,7 +3,7 @@
 from hubtune.proxies.gbc import gbc
 from hubtune.proxies.h_score import h_score
 from hubtune.proxies.h_score_regularized import h_score_regularized
-from hubtune.proxies.knn import knn_accuracy
+from hubtune.proxies.knn import knn3_accuracy, knn_accuracy
 from hubtune.proxies.leep import leep
 from hubtune.proxies.linear import linear_accuracy, linear_probe
 from hubtune.proxies.logme import logme
@@ -28,6 +28,7 @@ __all__ = [
     "gbc",
     "h_score",
     "h_score_regularized",
+    "knn3_accuracy",
     "knn_accuracy",
     "leep",
     "linear_accuracy",

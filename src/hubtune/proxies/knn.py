@@ -56,6 +56,38 @@ def knn_accuracy(
     return float((nearest.gather(1, winner[:, None])[:, 0] == wanted).double().mean())
 
 
+def knn3_accuracy(
+    train_features: Float[Tensor, "N D"] | Features,
+    train_labels: Int[Tensor, " N"],
+    val_features: Float[Tensor, "V D"],
+    val_labels: Int[Tensor, " V"],
+) -> float:
+    """The share of validation images whose three nearest training images vote for their class.
+
+    `knn_accuracy` with k = 3, or k = N where there are fewer images.
+
+    Source: Renggli et al., "Which Model to Transfer? Finding the Needle in the Growing Haystack", section 5.4.
+    Differs from the paper: none; it leaves ties open.
+    Needs: features and labels, and validation images.
+    Cost: that of `knn_accuracy`.
+    Number: an accuracy, 0 to 1, on the validation images.
+
+    Args:
+        train_features: (N, D), a tensor or a prepared value.
+        train_labels: (N,) whole numbers.
+        val_features: (V, D).
+        val_labels: (V,) whole numbers; classes without a training image count as wrong.
+
+    Returns:
+        The validation accuracy.
+
+    Raises:
+        DataError: bad features or labels, one class only, or features of different widths.
+    """
+    prepared = as_features(train_features)
+    return knn_accuracy(prepared, train_labels, val_features, val_labels, k=min(3, len(prepared)))
+
+
 def _neighbours(prepared: Features, val: Float[Tensor, "V D"], k: int) -> Int[Tensor, "V k"]:
     """The k nearest training images of each row, the nearest first."""
     train, lengths = prepared.rows.double(), prepared.unit.square().sum(1)

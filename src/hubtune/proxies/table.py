@@ -13,7 +13,7 @@ from hubtune.errors import DataError, ModelError, UnknownNameError, unknown_name
 from hubtune.proxies.gbc import gbc
 from hubtune.proxies.h_score import h_score
 from hubtune.proxies.h_score_regularized import h_score_regularized
-from hubtune.proxies.knn import knn_accuracy
+from hubtune.proxies.knn import knn3_accuracy, knn_accuracy
 from hubtune.proxies.leep import leep
 from hubtune.proxies.linear import linear_accuracy
 from hubtune.proxies.logme import logme
@@ -66,6 +66,13 @@ PROXIES: MappingProxyType[str, Proxy] = MappingProxyType(
             function=knn_accuracy,
             needs=_VALIDATION,
             meaning="validation accuracy of the nearest training image",
+            range=(0.0, 1.0),
+        ),
+        "knn3": Proxy(
+            name="knn3",
+            function=knn3_accuracy,
+            needs=_VALIDATION,
+            meaning="validation accuracy of the vote of the three nearest training images",
             range=(0.0, 1.0),
         ),
         "logme": Proxy(

@@ -1,6 +1,11 @@
-"""The figures of a regret study, after Figures 3 to 7 of Renggli et al. (2021); each has a view for every task-aware proxy."""
+"""The figures of a regret study, each with a view for every task-aware proxy.
 
+Source: Renggli et al. (2021), Figures 3 to 7 and section 5.4.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 from typing import Any
 
 from markupsafe import Markup
@@ -8,10 +13,12 @@ from markupsafe import Markup
 from hubtune.report.section import chart, label
 
 AGNOSTIC, ORACLE, HELD_OUT, RANDOM = "task-agnostic", "oracle", "oracle-held-out", "random"
+META = "meta-learned"
 STROKES = {
     "proxy": ("var(--accent)", "solid"),
     "hybrid": ("var(--wrong)", "solid"),
     AGNOSTIC: ("var(--text)", "solid"),
+    META: ("var(--accent)", "dash"),
     ORACLE: ("var(--text)", "dot"),
     HELD_OUT: ("var(--text)", "dash"),
     RANDOM: ("var(--soft-mark)", "solid"),
@@ -30,6 +37,8 @@ class Figures:
     by_budget: list[tuple[str, Markup]]
     by_task: list[tuple[str, Markup]]
     pairs: list[tuple[str, Markup]]
+    by_dimension: tuple[str, Markup] | None
+    """None where the numbers of features are not known, or do not differ."""
     strokes: list[tuple[str, str, str]]
     """Name, colour and CSS style of each kind of line."""
 
@@ -52,6 +61,7 @@ def charts_of(study: dict[str, Any], pool: dict[str, Any], key: str, measure: st
         drawer.pair("hybrid", "proxy", budget) if budget > 1 else None,
         drawer.pair("first", "proxy", 1),
     ]
+    by_dimension = drawer.by_dimension()
     shown = {role for role in STROKES for proxy in drawer.proxies or [""] if drawer.name(role, proxy) in drawer.known}
     words = {"proxy": "task-aware", "hybrid": "hybrid", ORACLE: "task-agnostic oracle", HELD_OUT: "oracle that has not seen the task"}
     css = {"solid": "solid", "dot": "dotted", "dash": "dashed"}
@@ -61,6 +71,7 @@ def charts_of(study: dict[str, Any], pool: dict[str, Any], key: str, measure: st
         by_budget=[found for found in by_budget if found],
         by_task=[found for found in by_task if found],
         pairs=[found for found in pairs if found],
+        by_dimension=by_dimension,
         strokes=[(words.get(role, role), colour, css[dash]) for role, (colour, dash) in STROKES.items() if role in shown],
     )
 
@@ -71,6 +82,7 @@ class _Drawer:
         self.means = [row for row in study["means"] if row["pool"] == pool["name"]]
         self.rows = {(r["task"], r["strategy"], r["budget"]): r for r in study["rows"] if r["pool"] == pool["name"]}
         self.deltas = [row for row in study["deltas"] if row["pool"] == pool["name"]]
+        self.dimensions = [row for row in study["dimensions"] if row["pool"] == pool["name"]]
         self.tasks = [entry["task"] for entry in pool["tasks"]]
         self.known = {row["strategy"] for row in self.means}
         self.proxies = [score for score in study["scores"] if score in self.known]
@@ -168,6 +180,40 @@ class _Drawer:
         other = "another proxy" if first == "first" else "task-aware"
         return self._chart(f"{title} or {other}, B = {budget}", f"{title} against {other}, by task", views, 90 + 26 * len(self.tasks))
 
+    def by_dimension(self) -> tuple[str, Markup] | None:
+        """Scores and fine-tuned accuracies against the number of features, both in standard deviations over the models of a task."""
+        if len({row["feature_dim"] for row in self.dimensions}) < 2:
+            return None
+        views = []
+        for proxy in self.proxies:
+            rows = [row for row in self.dimensions if proxy in row]
+            traces = []
+            for key, name, marker in (
+                ("accuracy", "fine-tuned accuracy", {"color": "var(--text)", "symbol": "circle-open", "size": 7}),
+                (proxy, label(proxy), {"color": "var(--accent)", "symbol": "circle", "size": 7}),
+            ):
+                levels = _standardised(rows, key)
+                traces.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "name": name,
+                        "x": [row["feature_dim"] for row in rows],
+                        "y": levels,
+                        "marker": marker,
+                        "customdata": [[label(row["model"]), label(row["task"], 22), row[key]] for row in rows],
+                        "hovertemplate": "<b>%{customdata[0]}</b> on %{customdata[1]}<br>"
+                        + f"{name}: %{{customdata[2]:.3g}}, %{{x}} features<extra></extra>",
+                    }
+                )
+            layout = {
+                "xaxis": {"type": "log", "title": {"text": "features"}},
+                "yaxis": {"title": {"text": "standard deviations over a task's mean"}},
+                "hovermode": "closest",
+            }
+            views.append({"data": traces if rows else [], "layout": layout})
+        return self._chart("Score and feature dimension", "Scores and fine-tuned accuracies against the number of features", views, 320)
+
     def _worst(self) -> float:
         """One scale for all strategies of a pool, so that they can be compared by eye."""
         drawn = {AGNOSTIC, *self.proxies, *(f"hybrid-{proxy}" for proxy in self.proxies)}
@@ -183,6 +229,14 @@ class _Drawer:
         key = f"{self.key}-chart-{len(self.keys)}"
         self.keys.append(key)
         return title, chart(key, about, *views, height=height, choices=False)
+
+
+def _standardised(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    """A column less its task's mean, in standard deviations over the task's models."""
+    by_task: dict[str, list[float]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], []).append(row[key])
+    return [(row[key] - fmean(by_task[row["task"]])) / (pstdev(by_task[row["task"]]) or 1.0) for row in rows]
 
 
 def _ticks(measure: str) -> dict[str, Any]:

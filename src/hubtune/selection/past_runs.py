@@ -10,7 +10,7 @@ from typing import Any
 from hubtune.errors import RunError
 from hubtune.proxies import PROXIES
 from hubtune.runs import read_record, runs_folder
-from hubtune.selection.regret_table import column_names, read_table
+from hubtune.selection.regret_table import RegretTable, column_names, read_table
 
 SHIPPED = Path(__file__).parent / "past_runs.csv"
 """Of the embedded hub on the embedded tasks; benchmarks/make_past_runs.py makes it."""
@@ -78,30 +78,30 @@ def cells(runs: Iterable[PastRun], *, without: str | None = None) -> list[PastRu
 
 
 def read_past_runs(path: Path) -> list[PastRun]:
-    """The runs of a table: see `hubtune.selection.regret_table`; columns classes and images, of training, describe a task.
+    """The runs of a table: see `hubtune.selection.regret_table`; columns that are neither facts nor proxies are not looked at.
 
     Raises:
         DataError: the file is missing, or cannot be such a table; all mistakes are named.
     """
-    table = read_table(path, [name for name in column_names(path) if name in (*PROXIES, "classes", "images")])
+    return runs_of(read_table(path, [name for name in column_names(path) if name in PROXIES]))
+
+
+def runs_of(table: RegretTable) -> list[PastRun]:
+    """The trainings of a table, one a model and task."""
     cards = {card.name: {name: getattr(card, name) for name in table.fields} for card in table.cards}
-    found = []
-    for task, accuracies in table.accuracies.items():
-        for model, accuracy in accuracies.items():
-            scores = table.scores.get(task, {}).get(model, {})
-            classes, train = scores.get("classes"), scores.get("images")
-            found.append(
-                PastRun(
-                    model=model,
-                    task=task,
-                    accuracy=accuracy,
-                    classes=None if classes is None else int(classes),
-                    train=None if train is None else int(train),
-                    scores={name: score for name, score in scores.items() if name in PROXIES},
-                    card=cards[model],
-                )
-            )
-    return found
+    return [
+        PastRun(
+            model=model,
+            task=task,
+            accuracy=accuracy,
+            classes=table.tasks[task].get("classes"),
+            train=table.tasks[task].get("images"),
+            scores={name: score for name, score in table.scores.get(task, {}).get(model, {}).items() if name in PROXIES},
+            card=cards[model],
+        )
+        for task, accuracies in table.accuracies.items()
+        for model, accuracy in accuracies.items()
+    ]
 
 
 def recorded_runs(folder: Path) -> list[PastRun]:

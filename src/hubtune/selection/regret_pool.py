@@ -9,12 +9,17 @@ from typing import Any
 
 from hubtune.errors import DataError
 from hubtune.hub import ModelCard
+from hubtune.selection.meta_learned import MetaLearned
+from hubtune.selection.past_runs import cells, runs_of
+from hubtune.selection.predicting import LEAST_CELLS, LEAST_TASKS, TaskFacts, predict
 from hubtune.selection.regret import best_of_random, log_odds_delta, relative_delta
 from hubtune.selection.regret_table import RegretTable
-from hubtune.selection.strategies import Hybrid, Strategy, TaskAgnostic
+from hubtune.selection.strategies import ByProxy, Hybrid, Strategy, TaskAgnostic
 
 ORACLE, HELD_OUT = "oracle", "oracle-held-out"
 """Rank by the mean fine-tuned accuracy over all tasks, and over all but the one at hand: task-agnostic with hindsight."""
+META, FROM_CARDS = "meta-learned", "meta-learned-cards"
+"""Rank by the accuracy predicted from the other tasks of the table: with the scores of this task, and from cards and past runs alone."""
 RANDOM = "random"
 
 DELTAS = {"absolute": lambda first, second: first - second, "relative": relative_delta, "log_odds": log_odds_delta}
@@ -100,6 +105,16 @@ class PoolStudy:
             if {(task, first, budget), (task, second, budget)} <= accuracy.keys()
         ]
 
+    def dimensions(self) -> list[dict[str, Any]]:
+        """Scores and accuracies beside the number of features: whether a score follows the one or the other."""
+        return [
+            {"pool": self.name, "task": task, "model": card.name, "feature_dim": card.feature_dim}
+            | {"accuracy": self.table.accuracies[task][card.name], **self.table.scores.get(task, {}).get(card.name, {})}
+            for task, cards in self.cards.items()
+            for card in cards
+            if card.feature_dim
+        ]
+
     def _rows(self, task: str) -> Iterator[dict[str, Any]]:
         accuracies = self.accuracies(task)
         for strategy in self.strategies:
@@ -127,17 +142,27 @@ class PoolStudy:
         }
 
     def _scores(self, task: str) -> dict[str, dict[str, float]]:
-        """The table's scores of a task, and those of the two oracles."""
+        """The table's scores of a task, those of the two oracles, and predicted accuracies."""
         everywhere, elsewhere = mean_leads(self.table, self.table.accuracies), mean_leads(self.table, self.table.accuracies.keys() - {task})
         known = self.table.scores.get(task, {})
+        predicted = {name: self._predicted(task, name) for name in (META, FROM_CARDS) if ByProxy(name) in self.strategies}
         return {
             card.name: {
                 **known.get(card.name, {}),
                 ORACLE: everywhere[card.name],
                 **({HELD_OUT: elsewhere[card.name]} if card.name in elsewhere else {}),
+                **{name: accuracies[card.name] for name, accuracies in predicted.items()},
             }
             for card in self.cards[task]
         }
+
+    def _predicted(self, task: str, strategy: str) -> dict[str, float]:
+        """Accuracies of the pool's models on a task as all other tasks of the table let one expect them."""
+        facts, known = self.table.tasks[task], self.table.scores.get(task, {})
+        read = MetaLearned().proxies if strategy == META else ()
+        scores = {card.name: {name: score for name, score in known.get(card.name, {}).items() if name in read} for card in self.cards[task]}
+        past = cells(runs_of(self.table), without=task)
+        return dict(predict(past, TaskFacts(classes=facts.get("classes"), train=facts.get("images")), self.cards[task], scores).accuracy)
 
     def _gaps(self, strategy: Strategy, task: str) -> list[str]:
         """The models without a score that the strategy reads."""
@@ -155,6 +180,12 @@ class PoolStudy:
     def _note(self, text: str, about: Sequence[str]) -> None:
         if about:
             self.notes.append(f"pool {self.name}: {text}: {'; '.join(about)}")
+
+
+def can_predict(table: RegretTable) -> bool:
+    """Whether the other tasks suffice to predict each task."""
+    trained = {task: len(accuracies) for task, accuracies in table.accuracies.items()}
+    return len(trained) > LEAST_TASKS and sum(trained.values()) - max(trained.values()) >= LEAST_CELLS
 
 
 def mean_leads(table: RegretTable, tasks: Iterable[str]) -> dict[str, float]:

@@ -14,7 +14,9 @@ from hubtune.errors import ConfigurationError, DataError
 from hubtune.hub import ModelCard
 from hubtune.hub.card import FIELDS
 from hubtune.hub.query import select
-from hubtune.selection.regret_pool import HELD_OUT, ORACLE, RANDOM, PoolStudy
+from hubtune.selection.meta_learned import MetaLearned
+from hubtune.selection.predicting import LEAST_CELLS, LEAST_TASKS
+from hubtune.selection.regret_pool import FROM_CARDS, HELD_OUT, META, ORACLE, RANDOM, PoolStudy, can_predict
 from hubtune.selection.regret_table import RegretTable, read_table
 from hubtune.selection.strategies import IMAGENET, ByProxy, Hybrid, Strategy, TaskAgnostic
 
@@ -48,6 +50,8 @@ class RegretStudy:
     """pool, strategy, budget, the measures and optimal as means over the tasks, tasks (how many)."""
     deltas: list[dict[str, Any]]
     """pool, first, second, budget, task, relative (Equation 2 of the two strategies, positive where the first is better), log_odds."""
+    dimensions: list[dict[str, Any]]
+    """pool, task, model, feature_dim, accuracy and the scores, where the table knows how many features a model has."""
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def regret(
     notes = list(read.notes)
     strategies = strategies_of(read, notes)
     measures = ("absolute", "relative", *(("log_odds",) if log_odds else ()))
-    described, rows, means, deltas = [], [], [], []
+    described, rows, means, deltas, dimensions = [], [], [], [], []
     for name, condition in _named(pools).items():
         members = _members(read, name, condition)
         largest = _largest(budget, name, members)
@@ -91,6 +95,7 @@ def regret(
         rows += pool.rows
         means += pool.means()
         deltas += pool.deltas()
+        dimensions += pool.dimensions()
         notes += pool.notes
     return RegretStudy(
         source=read.name,
@@ -103,6 +108,7 @@ def regret(
         rows=rows,
         means=means,
         deltas=deltas,
+        dimensions=dimensions,
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -110,7 +116,7 @@ def regret(
 def strategies_of(table: RegretTable, notes: list[str]) -> list[Strategy]:
     """The strategies that the columns of a table allow; what they do not allow is added to the notes."""
     ranked = [*table.score_names, *(f"hybrid-{score}" for score in table.score_names)]
-    reserved = {TaskAgnostic().name, RANDOM, ORACLE, HELD_OUT}
+    reserved = {TaskAgnostic().name, RANDOM, ORACLE, HELD_OUT, META, FROM_CARDS}
     clash = sorted((reserved & set(ranked)) | {name for name in ranked if ranked.count(name) > 1})
     if clash:
         raise DataError(f"the table {table.name} has columns of scores called {', '.join(clash)}, as strategies are: rename them")
@@ -120,6 +126,13 @@ def strategies_of(table: RegretTable, notes: list[str]) -> list[Strategy]:
     found += [Hybrid(score) for score in table.score_names] if agnostic else []
     if not table.score_names:
         notes.append("no column of scores: no task-aware strategy; add a column such as linear or knn")
+    if can_predict(table):
+        found += [ByProxy(META)] if set(table.score_names) & set(MetaLearned().proxies) else []
+        found += [ByProxy(FROM_CARDS)]
+    else:
+        notes.append(
+            f"no meta-learned strategy: it predicts each task from the others, and needs {LEAST_CELLS} trainings on {LEAST_TASKS} others"
+        )
     return [*found, ByProxy(ORACLE), ByProxy(HELD_OUT)]
 
 

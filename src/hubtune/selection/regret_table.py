@@ -2,7 +2,7 @@
 
 One row a training: ``model``, ``task``, ``accuracy``, and where there were several trainings of a pair ``seed`` or ``repeat``. Further
 columns are fields of the model's card (``params``, ``upstream_accuracy``, ...) or scores by which models can be ranked (``linear``,
-``knn``, ...), higher is better.
+``knn``, ...), higher is better. ``classes`` and ``images`` (how many to train on) describe the task.
 """
 
 import csv
@@ -18,7 +18,8 @@ from hubtune.hub import ModelCard
 
 KEYS = ("model", "task", "accuracy")
 REPEATS = ("seed", "repeat")
-_WHOLE = ("params", "flops", "input_size", "feature_dim", "num_classes", "upstream_images")
+OF_TASK = ("classes", "images")
+_WHOLE = (*OF_TASK, "params", "flops", "input_size", "feature_dim", "num_classes", "upstream_images")
 _CARD = tuple(field.name for field in fields(ModelCard) if field.name != "name")
 # A hub would know these; a table of results need not.
 _UNKNOWN = {"source": "table", "architecture": "unknown", "params": 0, "input_size": 1}
@@ -38,6 +39,8 @@ class RegretTable:
     """Task to model to fine-tuned test accuracy in [0, 1], the median over repeats; a pair that was not trained is absent."""
     scores: Mapping[str, Mapping[str, Mapping[str, float]]]
     """Task to model to score name to score, the median over repeats; gaps are absent."""
+    tasks: Mapping[str, Mapping[str, int]]
+    """Task to its ``classes`` and training ``images``, as far as the table knows them."""
     score_names: tuple[str, ...]
     """Linear and nearest neighbours first, then as in the table."""
     repeats: int
@@ -130,7 +133,7 @@ class _Reader:
         self.score_names = self._scores(scores)
 
     def _scores(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
-        others = [column for column in self.columns if column not in (*KEYS, *REPEATS, *_CARD, "name")]
+        others = [column for column in self.columns if column not in (*KEYS, *REPEATS, *OF_TASK, *_CARD, "name")]
         for column in wanted or ():
             if column not in others:
                 raise unknown_name("column of scores", column, others)
@@ -159,6 +162,7 @@ class _Reader:
         accuracies, scores, repeats = self._cells()
         models = list(dict.fromkeys(_text(row.get("model")) for row in self.rows))
         cards, known = self._cards(models)
+        tasks = self._tasks(list(accuracies))
         if self.mistakes:
             more = f"\n  and {len(self.mistakes) - _SHOWN} more" if len(self.mistakes) > _SHOWN else ""
             raise DataError(f"the table {self.name} cannot be used:\n  " + "\n  ".join(self.mistakes[:_SHOWN]) + more)
@@ -176,6 +180,7 @@ class _Reader:
             fields=("name", *known),
             accuracies=accuracies,
             scores=scores,
+            tasks=tasks,
             score_names=self.score_names,
             repeats=repeats,
             notes=tuple(self.notes),
@@ -260,6 +265,19 @@ class _Reader:
             return tuple(ModelCard(**{"name": model, **_UNKNOWN, **facts[model]}) for model in models), known
         except ConfigurationError as error:
             raise DataError(f"the table {self.name} cannot be used: {error}") from error
+
+    def _tasks(self, tasks: list[str]) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {task: {} for task in tasks}
+        for row, place in zip(self.rows, self.places, strict=True):
+            own = found.get(_text(row.get("task")), {})
+            for column in OF_TASK:
+                value = self._fact(column, row.get(column), place)
+                if value is not None and own.setdefault(column, value) != value:
+                    self.mistakes.append(
+                        f"{place}: {column} = {value} of task {row['task']!r}, which has {own[column]} in an earlier row; "
+                        "expected one value for each task"
+                    )
+        return found
 
     def _fact(self, field: str, value: Any, place: str) -> Any:
         if _empty(value) or value != value:  # frames mark what is unknown as NaN

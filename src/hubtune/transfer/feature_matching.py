@@ -13,7 +13,7 @@ from hubtune.tasks import Task
 from hubtune.training.method import Result, Setting
 from hubtune.training.seeds import derive
 from hubtune.transfer.feature_matcher import FeatureMatcher, weighted
-from hubtune.transfer.networks import Observation, Observer, Sources
+from hubtune.transfer.networks import Observation, Observer, SourceMaps, Sources
 from hubtune.transfer.pairs import Layer, Matching, choose_pairs, describe_matching
 from hubtune.transfer.transfer_learner import Term, TransferLearner
 from hubtune.transfer.transfer_method import TransferMethod, Weights
@@ -34,9 +34,12 @@ class FeatureMatching(TransferMethod):
     """Which maps are matched: single, one-to-one, all-to-all, or pairs source-layer:target-layer."""
     weights: Weights = (0.5,)
     """Of the matching beside the task's loss (the paper's beta), each tried."""
+    source_maps: SourceMaps = "raw"
+    """raw: as the sources compute them, as in the paper. unit: each map of each image over its root mean square, so that the matching
+    weighs alike whatever the family of a source, and large maps do not drown the task's loss."""
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> TransferLearner:
-        sources, target = self.networks(backbones, task, setting)
+        sources, target = self.networks(backbones, task, setting, self.source_maps)
         layers = Observer(target.backbone).layers
         matcher = make_matcher(self.pairs, sources, layers, setting.seed)
         pairs = [pair for row in matcher.rows.values() for pair in row]

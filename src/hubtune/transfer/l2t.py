@@ -15,7 +15,7 @@ from hubtune.transfer.feature_matcher import FeatureMatcher
 from hubtune.transfer.feature_matching import make_matcher
 from hubtune.transfer.l2t_learner import L2TLearner, Matched, MetaOptions
 from hubtune.transfer.meta_networks import MetaNetworks
-from hubtune.transfer.networks import Observer
+from hubtune.transfer.networks import Observer, SourceMaps
 from hubtune.transfer.pairs import Layer, Matching
 from hubtune.transfer.transfer_method import TransferMethod
 
@@ -33,6 +33,9 @@ class L2T(TransferMethod):
 
     beta: Annotated[float, Field(ge=0)] = 0.5
     """Of the matching loss, in L_total and in the virtual steps."""
+    source_maps: SourceMaps = "raw"
+    """raw: as the sources compute them, as in the paper. unit: each map of each image over its root mean square, so that the matching
+    weighs alike whatever the family of a source, and large maps do not drown the task's loss."""
     inner_steps: Annotated[int, Field(ge=1)] = 2
     """T, virtual steps on the matching loss."""
     adapt: bool = True
@@ -69,7 +72,7 @@ class L2T(TransferMethod):
         return found
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> L2TLearner:
-        sources, target = self.networks(backbones, task, setting)
+        sources, target = self.networks(backbones, task, setting, self.source_maps)
         matcher = make_matcher(self.matching(), sources, Observer(target.backbone).layers, setting.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(setting.seed, "meta-networks"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,6 +18,8 @@ from hubtune.training.predictor import Single, freeze
 from hubtune.training.runtime import Runtime
 from hubtune.training.seeds import derive
 from hubtune.transfer.pairs import Layer
+
+SourceMaps = Literal["raw", "unit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +95,10 @@ class Sources:
         backbones: at least one; taken out of training.
         runtime: of the training.
         device: where the sources compute; None is the runtime's device.
+        scale: "unit" divides each map of each image by its root mean square.
     """
 
-    def __init__(self, backbones: Sequence[Backbone], runtime: Runtime, device: str | None = None):
+    def __init__(self, backbones: Sequence[Backbone], runtime: Runtime, device: str | None = None, scale: SourceMaps = "raw"):
         try:
             self._device = runtime.device if device is None else torch.device(device)
             self._backbones = [backbone.to(self._device, memory_format=torch.channels_last) for backbone in backbones]  # pyright: ignore[reportCallIssue]
@@ -105,6 +109,7 @@ class Sources:
         for backbone in self._backbones:
             freeze(backbone)
         self._runtime = runtime
+        self._scaled = of_unit_square if scale == "unit" else lambda x: x
         self._observers = [Observer(backbone) for backbone in self._backbones]
 
     @property
@@ -136,7 +141,7 @@ class Sources:
                 upstream = backbone.classify(seen.embedding) if wanted and seen.embedding is not None else None
             found.append(
                 Observation(
-                    maps=[x.to(canvas.device, torch.float32) for x in seen.maps],
+                    maps=[self._scaled(x.to(canvas.device, torch.float32)) for x in seen.maps],
                     logits=None if upstream is None else upstream.to(canvas.device, torch.float32),
                 )
             )
@@ -149,9 +154,14 @@ class Sources:
     def observe(self, views: Sequence[Tensor], device: torch.device) -> list[Observation]:
         """Maps of each source from its view, on a device, in float32; unlike a call, with derivatives by the views."""
         return [
-            Observation(maps=[y.to(device, torch.float32) for y in backbone.maps(x)])
+            Observation(maps=[self._scaled(y.to(device, torch.float32)) for y in backbone.maps(x)])
             for backbone, x in zip(self._backbones, views, strict=True)
         ]
+
+
+def of_unit_square(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """The map of each image over its root mean square; a map of zeros stays one."""
+    return x / x.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-6)
 
 
 def registered(name: str) -> Blueprint:

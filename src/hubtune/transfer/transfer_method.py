@@ -14,7 +14,7 @@ from hubtune.training.method import Method, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.schedules import Schedule
 from hubtune.training.trained_method import Rates, TrainedMethod
-from hubtune.transfer.networks import Sources, make_target, registered
+from hubtune.transfer.networks import SourceMaps, Sources, make_target, registered
 
 PAPER_EPOCHS = 200
 PAPER_RATE = 0.1
@@ -95,7 +95,7 @@ class TransferMethod(TrainedMethod):
             return min(64 if side > LARGE_INPUT else 128, len(task.train))
         return super().scheduled_batch_size(task)
 
-    def networks(self, backbones: list[Backbone], task: Task, setting: Setting) -> tuple[Sources, Single]:
+    def networks(self, backbones: list[Backbone], task: Task, setting: Setting, source_maps: SourceMaps = "raw") -> tuple[Sources, Single]:
         """The frozen sources, and the target with its head.
 
         Raises:
@@ -108,4 +108,4 @@ class TransferMethod(TrainedMethod):
                 "learns from random weights: raise batch_size or add images"
             )
         target = make_target(self.target, self.target_input_size, task, setting.seed)
-        return Sources(backbones, setting.runtime, self.source_device), target
+        return Sources(backbones, setting.runtime, self.source_device, source_maps), target

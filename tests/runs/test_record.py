@@ -70,6 +70,13 @@ def test_runs_are_listed_newest_first_and_damaged_ones_left_out(tmp_path):
     assert [row["name"] for row in list_runs(tmp_path)] == ["b", "a"]
 
 
+def test_a_comparison_is_listed_with_its_methods_and_models(tmp_path):
+    (tmp_path / "a").mkdir()
+    write_record(tmp_path / "a", {"request": {"methods": ["ensemble", "distill"]}, "comparison": {"models": ["m", "n"]}})
+    [row] = list_runs(tmp_path)
+    assert (row["method"], row["models"]) == ("ensemble, distill", ["m", "n"])
+
+
 def _hold(folder, seconds, order):
     with lock(folder):
         order.put("first in")

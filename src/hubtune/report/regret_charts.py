@@ -188,9 +188,10 @@ class _Drawer:
         for proxy in self.proxies:
             rows = [row for row in self.dimensions if proxy in row]
             traces = []
-            for key, name, marker in (
-                ("accuracy", "fine-tuned accuracy", {"color": "var(--text)", "symbol": "circle-open", "size": 7}),
-                (proxy, label(proxy), {"color": "var(--accent)", "symbol": "circle", "size": 7}),
+            # A little to the left and to the right of where they belong, so that neither hides the other.
+            for key, name, shift, marker in (
+                ("accuracy", "fine-tuned accuracy", 0.99, {"color": "var(--text)", "symbol": "circle-open", "size": 7}),
+                (proxy, label(proxy), 1.01, {"color": "var(--accent)", "symbol": "circle", "size": 7}),
             ):
                 levels = _standardised(rows, key)
                 traces.append(
@@ -198,12 +199,12 @@ class _Drawer:
                         "type": "scatter",
                         "mode": "markers",
                         "name": name,
-                        "x": [row["feature_dim"] for row in rows],
+                        "x": [row["feature_dim"] * shift for row in rows],
                         "y": levels,
                         "marker": marker,
-                        "customdata": [[label(row["model"]), label(row["task"], 22), row[key]] for row in rows],
+                        "customdata": [[label(row["model"]), label(row["task"], 22), row[key], row["feature_dim"]] for row in rows],
                         "hovertemplate": "<b>%{customdata[0]}</b> on %{customdata[1]}<br>"
-                        + f"{name}: %{{customdata[2]:.3g}}, %{{x}} features<extra></extra>",
+                        + f"{name}: %{{customdata[2]:.3g}}, %{{customdata[3]}} features<extra></extra>",
                     }
                 )
             layout = {

@@ -121,19 +121,20 @@ def read_record(folder: Path | str) -> dict[str, Any]:
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
-    """What each finished run of a folder was and scored, newest first; a damaged record is left out."""
+    """What each finished run of a folder was and scored, newest first; a damaged record is left out. A comparison has many methods."""
     found = []
     for path in root.glob("*/record.json"):
         with contextlib.suppress(RunError):
             record = read_record(path.parent)
+            chosen, compared, asked = (record.get(key) or {} for key in ("chosen", "comparison", "request"))
             found.append(
                 {
                     "name": path.parent.name,
                     "path": str(path.parent),
                     "created": record.get("created", ""),
                     "task": record.get("task", {}).get("name", ""),
-                    "method": record.get("chosen", {}).get("method", ""),
-                    "models": record.get("chosen", {}).get("models", []),
+                    "method": chosen.get("method") or ", ".join(asked.get("methods") or ()),
+                    "models": chosen.get("models") or compared.get("models", []),
                     "metrics": record.get("metrics", {}),
                 }
             )

@@ -16,7 +16,7 @@ from hubtune.errors import ConfigurationError, HubTuneError, SearchError
 from hubtune.features import Features, extract, recall
 from hubtune.hub import Backbone, Hub, ModelCard
 from hubtune.proxies import ProxyInputs, evaluate, find_proxy
-from hubtune.runs import Event, Listener, cache_folder, silent
+from hubtune.runs import Event, Listener, cache_folder, silent, temporary_beside
 from hubtune.tasks import Split, Task
 
 SCORES_VERSION = 1
@@ -242,7 +242,7 @@ class _Memory:
             return {}
 
     def write(self, scores: dict[str, float]) -> None:
-        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary = temporary_beside(self._path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(scores))
         os.replace(temporary, self._path)

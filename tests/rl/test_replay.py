@@ -44,6 +44,7 @@ def test_a_sum_tree_filled_again_is_the_same_bit_for_bit():
     generator, tree = np.random.default_rng(1), SumTree(33)
     for _ in range(200):
         tree.set(generator.integers(0, 33, 5), generator.random(5))
+        tree.set_one(int(generator.integers(0, 33)), generator.random())
     again = SumTree(33)
     again.fill(tree.leaves.copy())
     assert np.array_equal(tree._nodes, again._nodes)

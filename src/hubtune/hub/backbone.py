@@ -62,8 +62,11 @@ class Preprocessing:
         if x.shape[-2:] != (side, side):
             x = F.interpolate(x, size=(side, side), mode=self.interpolation, antialias=True, align_corners=False)
             x = x.clamp_(0, 255)  # bicubic weights overshoot beside edges
+        x = x.div_(255)
+        if not any(self.mean) and all(value == 1 for value in self.std):
+            return x
         mean, std = (torch.tensor(values, device=x.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        return x.div_(255).sub_(mean).div_(std)
+        return x.sub_(mean).div_(std)
 
 
 class Backbone(nn.Module, ABC):

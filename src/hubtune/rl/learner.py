@@ -77,6 +77,7 @@ class RainbowLearner(Learner):
             [parameter for parameter in self._trained.parameters() if parameter.requires_grad],
             lr=settings.learning_rate,
             eps=settings.adam_epsilon,
+            fused=device.type in ("cpu", "cuda"),  # one pass over many small tensors
         )
         self._support = support(settings.atoms, settings.lowest_return, settings.highest_return).to(device)
         self._player = Player(world, settings, derive(seed, "player"))

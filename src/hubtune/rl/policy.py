@@ -192,7 +192,7 @@ def open_policies(places: Sequence[Path | str]) -> list[SourcePolicy]:
             raise RunError(f"{place} holds no policy of one network to start from ({error}); give the run of a training") from error
         for model in hub:
             file = Path(model.source)
-            content = _read(file)
+            content = _read(file) if file.is_file() else {}
             if "policy" not in content:
                 raise RunError(f"{file} describes a model that plays no game; give folders of policies")
             assert model.sha256 is not None

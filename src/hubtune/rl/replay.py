@@ -87,7 +87,7 @@ class Replay:
             ends = np.flatnonzero(self.ended[rows])
             reached = rows[: ends[0] + 1] if len(ends) else rows
             unknown = bool((self.cut[reached] & ~self.ended[reached]).any())
-            self.tree.set(rows[:1], np.array([0.0 if unknown else self.largest]))
+            self.tree.set_one(int(rows[0]), 0.0 if unknown else self.largest)
 
     def __len__(self) -> int:
         return min(self.count, self.capacity)

@@ -1,0 +1,159 @@
+"""Transfer from policies of other games to a new one within 100,000 agent steps: Figure 2 of the Hub-Pathway paper.
+
+Command:   python benchmarks/rl_atari.py [--sources Seaquest,Riverraid] [--source-steps 400000] [--games Gopher,Alien] [--steps 100000]
+                                         [--seeds 2] [--methods scratch,fine-tune,knowledge-flow,zoo-tuning,hub-pathway] [--hours 8]
+           python benchmarks/rl_atari.py --sources Seaquest,Riverraid,Assault --games Gopher --methods hub-pathway --name three
+           python benchmarks/rl_atari.py --source-steps 60 --steps 60 --seeds 1 --games Gopher --quick --name smoke     (two minutes)
+           Needs the extra rl. An interrupted run goes on where it stopped, to the agent step; what is finished is not done again. It can
+           be shared: start it twice with other --games, once the source policies are there.
+Writes:    benchmarks/results/rl_atari.json (a row a training, as soon as it is finished), and a page for each game among the runs
+Source:    Shu et al. (2022), Figure 2: mean and variance over five seeds, sources Seaquest and Riverraid, k = 2.
+Setting:   Data-Efficient Rainbow with the settings of ``hubtune.rl.DataEfficientRainbow``. Source policies are trained from scratch with
+           seed 0. With two sources and k = 2 every path is active, as in the paper; three sources make the routing real.
+Cost:      on one CPU core about half an hour for 100,000 steps of one model, and an hour for a hub of two.
+Expected:  hub-pathway at or above zoo-tuning and knowledge-flow, those above scratch; fine-tuning one policy no better than scratch.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hubtune.errors import HubTuneError, TrainingError
+from hubtune.rl import PolicyMethod, Scratch, learn, open_policies, policy_method
+from hubtune.rl.experiment import POINTS, game_curve, plan_trainings
+from hubtune.rl.running import Training, finished, train_policy
+from hubtune.runs import runs_folder
+from hubtune.training.cells import Work
+from hubtune.training.runtime import Runtime
+
+RESULTS = Path(__file__).parent / "results"
+QUICK = {"learn_from": 30, "evaluation_episodes": 1, "episode_frames": 400}
+KEY = ("role", "game", "label", "seed", "steps")
+POLICIES_PER_GAME = 40
+"""Points of a curve that a row keeps."""
+
+
+class Results:
+    """Rows in a JSON file, written whole whenever one is added."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows = [old for old in self.rows if any(old[key] != row[key] for key in KEY)] + [row]
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"torch": torch.__version__, "rows": self.rows}, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(self._path)
+
+
+def row_of(record: dict[str, Any], role: str) -> dict[str, Any]:
+    """What is kept of a training."""
+    steps = record["config"]["steps"]
+    every = POINTS // POLICIES_PER_GAME
+    curve = game_curve(record["games"], steps)[every - 1 :: every]
+    return {
+        "role": role,
+        "game": record["game"],
+        "label": record["label"],
+        "seed": record["seed"],
+        "steps": steps,
+        "score": record["metrics"]["test_score"],
+        "human_normalised": record["metrics"].get("test_human_normalised"),
+        "scores": [episode["score"] for episode in record["episodes"]],
+        "evaluated": [[row["step"], row["val_score"]] for row in record["history"]],
+        "curve": [None if value != value else round(value, 2) for value in curve],
+        "steps_per_second": round(record["steps_per_second"], 1),
+        "seconds": round(record["seconds"]),
+        "notes": record["notes"],
+        "environment": record["environment"],
+    }
+
+
+def work_until(deadline: float | None, training: Training) -> Work:
+    """Where the training lies, and a line a minute on how far it is."""
+    begun: list[tuple[float, int]] = []
+    told = [0.0]
+
+    def progress(step: int, steps: int, scalars: dict[str, float]) -> None:
+        now = time.monotonic()
+        if not begun:
+            begun.append((now, step))
+        if now - told[0] > 60 and step > begun[0][1]:
+            told[0] = now
+            speed = (step - begun[0][1]) / (now - begun[0][0])
+            left = (steps - step) / speed / 60
+            print(
+                f"  {training.game} {training.label} seed {training.seed}: {step}/{steps}, {speed:.1f} steps/s, {left:.0f} min left",
+                flush=True,
+            )
+
+    return Work(root=runs_folder(), runtime=Runtime(device_name="cpu"), deadline=deadline, checkpoint_seconds=120.0, on_progress=progress)
+
+
+def do(training: Training, role: str, deadline: float | None, results: Results) -> Path:
+    """Train, keep the row, and tell; the folder of the policy."""
+    work = work_until(deadline, training)
+    known = finished(training, work) is not None
+    record = train_policy(training, work)
+    row = row_of(record, role)
+    results.add(row)
+    normalised = row["human_normalised"]
+    share = "" if normalised is None else f" ({100 * normalised:.1f} % of a person)"
+    print(
+        f"{row['game']} {row['label']} seed {row['seed']}: {row['score']:.1f}{share}, {row['steps_per_second']} steps/s"
+        + (", known" if known else ""),
+        flush=True,
+    )
+    return work.folder(training.cell)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", default="Seaquest,Riverraid")
+    parser.add_argument("--source-steps", type=int, default=400_000)
+    parser.add_argument("--games", default="Gopher,Alien")
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--methods", default="scratch,fine-tune,knowledge-flow,zoo-tuning,hub-pathway")
+    parser.add_argument("--hours", type=float, help="after which no further step is made")
+    parser.add_argument("--quick", action="store_true", help="short games and few evaluations, to see that it runs")
+    parser.add_argument("--name", default="rl_atari", help="of the results' file")
+    return parser.parse_args()
+
+
+def names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def main() -> None:
+    arguments = parsed()
+    torch.set_num_threads(1)
+    deadline = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
+    results = Results(RESULTS / f"{arguments.name}.json")
+    quick = QUICK if arguments.quick else {}
+    try:
+        source = Scratch(steps=arguments.source_steps, **quick)
+        folders = [do(Training(game=game, method=source), "source", deadline, results) for game in names(arguments.sources)]
+        sources = open_policies(folders)
+        methods: list[PolicyMethod] = [policy_method(name, {"steps": arguments.steps, **quick}) for name in names(arguments.methods)]
+        seeds = range(arguments.seeds)
+        for game in names(arguments.games):
+            # All methods from one seed before the next one: an experiment that is cut short is a comparison all the same.
+            for seed in seeds:
+                for training in plan_trainings(game, methods, sources, [seed]):
+                    do(training, "transfer", deadline, results)
+            run = learn(game, methods, sources, seeds=seeds, device="cpu")
+            print(f"page of {game}: {run.path / 'report.html'}", flush=True)
+    except TrainingError as error:
+        print(f"stopped: {error}")
+    except HubTuneError as error:
+        raise SystemExit(f"rl_atari: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

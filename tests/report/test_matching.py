@@ -152,3 +152,11 @@ def test_saliency_shows_three_pictures_an_image(tmp_path):
     assert page.sections == ["result", "saliency", "reproduce"]
     assert len(page.all("img")) == 5
     assert "image not kept" in page.text
+
+
+def test_the_target_is_what_classifies(record, tmp_path):
+    record |= {
+        "chosen": {"method": "l2t-ww", "models": ["resnet", "vit"], "config": {"target": "vgg9"}},
+        "metrics": {"test_accuracy": 0.5},
+    }
+    assert "With l2t-ww, vgg9 taught by 2 models (resnet, vit) classifies 50.0% of the test images" in rendered(record, tmp_path).text

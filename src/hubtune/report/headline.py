@@ -49,6 +49,8 @@ def _result_sentence(record: Record) -> str | None:
         return None
     many = len(chosen.models) > 1
     models = f"{len(chosen.models)} models ({several(chosen.models)})" if many else several(chosen.models) or "a new network"
+    if target := chosen.config.get("target"):  # the models taught it, and are not deployed
+        models, many = f"{target} taught by {models}", False
     who = f"With {chosen.method}, {models}" if chosen.method else models
     if accuracy is None:
         return f"{who} {'were' if many else 'was'} chosen."

@@ -12,6 +12,8 @@ Protocol:  a cell is the median test accuracy over seeds (three on the embedded 
            and calibration included. Realised regret needs validation accuracies, which the embedded pool's table does not hold.
 Ours:      "meta-learned", named before the real pool was fine-tuned. Its proxies (knn, loo-ridge, logme) were chosen by the error of its
            predictions on embedded tasks left out, not by regret.
+Tried:     mean ranks of proxies; "meta-learned" that learns from the embedded pool's runs as well; validation accuracy at half of the
+           steps of fine-tuning (as many fine-tunings as models, each of half the length).
 Expected:  mean relative regret of ours at B = 2 at most half of hybrid-linear's; intervals of nominal 90 % that hold 80 to 97 % of the
            cells at a mean width of at most 0.7 of the interval that the pool's other tasks alone give.
 """
@@ -19,13 +21,14 @@ Expected:  mean relative regret of ours at B = 2 at most half of hybrid-linear's
 import argparse
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
 from make_past_runs import CARD, TABLE, scores
+from scipy.stats import rankdata
 
 import hubtune as ht
 from hubtune.errors import HubTuneError
@@ -78,8 +81,9 @@ def real_rows(folder: Path, names: list[str], pixels: int, steps: int, images: d
                 try:
                     run = ht.tune(task, pool.subset([card.name]), method, seed=0, input_size=pixels)
                     outcome = {"accuracy": run.metrics["test_accuracy"], "validation": run.metrics["val_accuracy"]}
+                    outcome["halfway"] = max(history[0]["val_accuracy"] for history in run.record["histories"].values())
                 except HubTuneError as error:
-                    outcome = {"accuracy": 1 / task.num_classes, "validation": 0.0, "error": str(error)}
+                    outcome = {"accuracy": 1 / task.num_classes, "validation": 0.0, "halfway": 0.0, "error": str(error)}
                 remember(key, {"model": card.name, **about, **outcome, **{field: getattr(card, field) for field in CARD}})
                 print(f"{name} {card.name}: {outcome['accuracy']:.3f}", flush=True)
     rows = [row for key, row in found.items() if key.split("/")[0] in names and key.endswith(json.dumps(setting, sort_keys=True))]
@@ -102,14 +106,16 @@ def past(rows: list[Row]) -> list[PastRun]:
     ]
 
 
-def predicted(runs: list[PastRun], proxies: tuple[str, ...]) -> dict[tuple[str, str], tuple[float, float, float]]:
-    """Expected accuracy and interval of every cell, from the other tasks alone: by task and model."""
+def predicted(
+    runs: list[PastRun], proxies: tuple[str, ...], more: Sequence[PastRun] = ()
+) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Expected accuracy and interval of every cell, from the other tasks (and more runs) alone: by task and model."""
     answers = {}
     for task in dict.fromkeys(run.task for run in runs):
         own = [cell for cell in cells(runs) if cell.task == task]
         known = {cell.model: {name: cell.scores[name] for name in proxies if name in cell.scores} for cell in own}
         facts = TaskFacts(classes=own[0].classes, train=own[0].train)
-        found = predict(cells(runs, without=task), facts, [_card(cell) for cell in own], known)
+        found = predict(cells([*runs, *more], without=task), facts, [_card(cell) for cell in own], known)
         answers |= {(task, cell.model): (found.accuracy[cell.model], *found.interval[cell.model]) for cell in own}
     return answers
 
@@ -119,9 +125,9 @@ def _card(cell: PastRun) -> ModelCard:
     return ModelCard(**{"name": cell.model, "source": "study", "architecture": "any", "params": 0, "input_size": 1, **numbers})
 
 
-def intervals(runs: list[PastRun], proxies: tuple[str, ...]) -> dict[str, float]:
+def intervals(runs: list[PastRun], proxies: tuple[str, ...], more: Sequence[PastRun] = ()) -> dict[str, float]:
     """Coverage and width of the predicted intervals, and those of the interval that the pool's other tasks alone give."""
-    answers, truth = predicted(runs, proxies), {(cell.task, cell.model): cell.accuracy for cell in cells(runs)}
+    answers, truth = predicted(runs, proxies, more), {(cell.task, cell.model): cell.accuracy for cell in cells(runs)}
     held, widths, plain_held, plain_widths, errors = [], [], [], [], []
     for (task, model), (expected, low, high) in answers.items():
         others = sorted(accuracy for (other, _), accuracy in truth.items() if other != task)
@@ -143,8 +149,48 @@ def intervals(runs: list[PastRun], proxies: tuple[str, ...]) -> dict[str, float]
     }
 
 
-def study(rows: list[Row]) -> dict[str, Any]:
-    """Everything that is reported of one pool."""
+def tried(rows: list[Row], more: Sequence[PastRun]) -> dict[str, dict[int, float]]:
+    """Mean relative regret of other ways to rank, by budget."""
+    runs, ours = past(rows), strategy_named(OURS).proxies
+    scored = {(row["task"], row["model"]): row for row in rows}
+    every = [name for name, proxy in PROXIES.items() if "features" in proxy.needs]
+    columns = {f"mean rank of {', '.join(names)}": mean_ranks(rows, names) for names in (ours, ("logme", "parc", "knn"))}
+    columns[f"mean rank of all {len(every)} proxies of features"] = mean_ranks(rows, every)
+    if more:
+        columns[f"{OURS}, learning from the embedded pool too"] = {key: found[0] for key, found in predicted(runs, ours, more).items()}
+    if all("halfway" in row for row in rows):
+        columns["validation accuracy at half of fine-tuning"] = {key: row["halfway"] for key, row in scored.items()}
+    table = [
+        {"model": model, "task": task, "accuracy": row["accuracy"], "params": row["params"], "seed": row.get("seed", 0)}
+        | {name: values[task, model] for name, values in columns.items()}
+        for (task, model), row in _medians(scored, rows).items()
+    ]
+    means = regret(table, budget=max(BUDGETS), scores=list(columns)).means
+    return {name: {row["budget"]: row["relative"] for row in means if row["strategy"] == name} for name in columns}
+
+
+def mean_ranks(rows: list[Row], proxies: Sequence[str]) -> dict[tuple[str, str], float]:
+    """Minus the mean over proxies of a model's place on a task, by task and model."""
+    answer = {}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = {row["model"]: row for row in rows if row["task"] == task}
+        places = [rankdata([-float(row[name]) for row in own.values()]) for name in proxies]
+        answer |= {(task, model): -float(place) for model, place in zip(own, np.mean(places, 0), strict=True)}
+    return answer
+
+
+def _medians(scored: dict[tuple[str, str], Row], rows: list[Row]) -> dict[tuple[str, str], Row]:
+    """One row a cell, with the median accuracy over seeds."""
+    accuracies = {key: [float(row["accuracy"]) for row in rows if (row["task"], row["model"]) == key] for key in scored}
+    return {key: row | {"accuracy": median(accuracies[key])} for key, row in scored.items()}
+
+
+def study(rows: list[Row], more: Sequence[PastRun] = ()) -> dict[str, Any]:
+    """Everything that is reported of one pool.
+
+    Args:
+        more: runs on other pools, to learn from.
+    """
     runs = past(rows)
     ours = strategy_named(OURS).proxies
     kept = ("model", "task", "accuracy", "seed", "classes", "images", *CARD, *PROXIES)
@@ -159,8 +205,11 @@ def study(rows: list[Row]) -> dict[str, Any]:
         "means": found.means,
         "notes": list(found.notes),
         "intervals": {name: intervals(runs, proxies) for name, proxies in sources.items()},
+        "tried": tried(rows, more),
         "against": compare([by_task[RIVAL, AT, task]["relative"] - by_task[OURS, AT, task]["relative"] for task in tasks]),
     }
+    if more:
+        answer["intervals"][f"{OURS}, learning from the embedded pool too"] = intervals(runs, ours, more)
     if all("validation" in row for row in rows):
         answer["realised"] = realised(rows, by_task, tasks)
     _write_table(table, "real" if "validation" in rows[0] else "embedded")
@@ -221,6 +270,9 @@ def markdown(results: dict[str, Any]) -> str:
         if "realised" in found:
             taken = found["realised"]
             lines.append(f"Picked by validation accuracy: {OURS} {100 * taken[OURS][AT]:.2f} %, {RIVAL} {100 * taken[RIVAL][AT]:.2f} %.")
+        lines += ["\nTried besides, mean relative regret, %:\n"]
+        lines += ["| ranked by | " + " | ".join(f"B = {b}" for b in BUDGETS) + " |", "| --- |" + " ---: |" * len(BUDGETS)]
+        lines += [f"| {name} | {' | '.join(f'{100 * by[b]:.1f}' for b in BUDGETS)} |" for name, by in found["tried"].items()]
         lines += ["\nIntervals of nominal 90 %, every task predicted from the others:\n"]
         lines += [
             "| predicted from | coverage, % | mean width | of the other tasks' interval | mean absolute error |",
@@ -250,7 +302,9 @@ def main() -> None:
     results["embedded"] = study(embedded_rows())
     if arguments.real:
         images = {split: getattr(arguments, split) for split in ("train", "val", "test")}
-        results["real"] = study(real_rows(arguments.real, arguments.tasks.split(","), arguments.pixels, arguments.steps, images))
+        results["real"] = study(
+            real_rows(arguments.real, arguments.tasks.split(","), arguments.pixels, arguments.steps, images), past(embedded_rows())
+        )
     path.write_text(json.dumps(results, indent=1))
     (RESULTS / "regret_study.md").write_text(markdown(results))
     print(markdown(results))

@@ -154,7 +154,7 @@ def tried(rows: list[Row], more: Sequence[PastRun]) -> dict[str, dict[int, float
     runs, ours = past(rows), strategy_named(OURS).proxies
     scored = {(row["task"], row["model"]): row for row in rows}
     every = [name for name, proxy in PROXIES.items() if "features" in proxy.needs]
-    columns = {f"mean rank of {', '.join(names)}": mean_ranks(rows, names) for names in (ours, ("logme", "parc", "knn"))}
+    columns = {f"mean rank of {', '.join(names)}": mean_ranks(rows, names) for names in (("logme", "parc", "knn"), ("linear", "knn"))}
     columns[f"mean rank of all {len(every)} proxies of features"] = mean_ranks(rows, every)
     if more:
         columns[f"{OURS}, learning from the embedded pool too"] = {key: found[0] for key, found in predicted(runs, ours, more).items()}

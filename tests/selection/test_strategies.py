@@ -1,7 +1,8 @@
 import pytest
 
-from hubtune.errors import UnknownNameError
+from hubtune.errors import ConfigurationError, UnknownNameError
 from hubtune.hub import ModelCard
+from hubtune.selection.mean_rank import MeanRank
 from hubtune.selection.meta_learned import PREDICTED
 from hubtune.selection.strategies import STRATEGIES, strategy_named
 
@@ -54,6 +55,22 @@ def test_hybrid_names_distinct_models_where_both_agree():
 def test_hybrid_does_not_pick_a_model_that_could_not_be_scored():
     failed = {name: scores for name, scores in SCORES.items() if name != "good"}
     assert STRATEGIES["hybrid-linear"].rank(IMAGENET, failed, 2) == ["small", "expert"]
+
+
+def test_mean_rank_joins_rankings_of_any_scale():
+    scores = {"small": {"knn": 0.9, "logme": -70.0}, "good": {"knn": 0.8, "logme": 3.0}, "expert": {"knn": 0.2, "logme": 2.0}}
+    rank = MeanRank(proxies=("knn", "logme")).rank
+    assert rank(IMAGENET, scores, 1) == ["good", "small", "expert"]  # places 2 + 1, 1 + 3, 3 + 2
+    # Level models share a place, and the larger one comes first.
+    level = {name: {"knn": 0.5, "logme": 1.0} for name in scores}
+    assert rank(IMAGENET, level, 1) == ["expert", "good", "small"]
+    assert rank(IMAGENET, {**scores, "good": {"knn": 1.0}}, 1) == ["expert", "small"]
+
+
+@pytest.mark.parametrize("proxies", [(), "knn"])
+def test_mean_rank_needs_a_tuple_of_proxies(proxies):
+    with pytest.raises(ConfigurationError, match="expected a tuple"):
+        MeanRank(proxies=proxies)
 
 
 def test_random_depends_on_the_seed_alone():

@@ -35,7 +35,8 @@ class Strategy(Protocol):
         ...
 
 
-def _by_size(card: ModelCard) -> tuple[float, str]:
+def by_size(card: ModelCard) -> tuple[float, str]:
+    """How ties are broken: the larger model, then the name."""
     return (-card.params, card.name)
 
 
@@ -49,7 +50,7 @@ class TaskAgnostic:
     def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
         def key(card: ModelCard):
             imagenet = card.upstream_accuracy if card.upstream_dataset == IMAGENET else None
-            return (-1.0 if imagenet is None else -imagenet - 1, -(card.upstream_images or 0), *_by_size(card))
+            return (-1.0 if imagenet is None else -imagenet - 1, -(card.upstream_images or 0), *by_size(card))
 
         return [card.name for card in sorted(cards, key=key)]
 
@@ -70,7 +71,7 @@ class ByProxy:
 
     def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
         scored = [card for card in cards if self.proxy in scores.get(card.name, {})]
-        return [card.name for card in sorted(scored, key=lambda card: (-scores[card.name][self.proxy], *_by_size(card)))]
+        return [card.name for card in sorted(scored, key=lambda card: (-scores[card.name][self.proxy], *by_size(card)))]
 
 
 @dataclass(frozen=True)

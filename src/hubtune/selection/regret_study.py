@@ -14,6 +14,7 @@ from hubtune.errors import ConfigurationError, DataError
 from hubtune.hub import ModelCard
 from hubtune.hub.card import FIELDS
 from hubtune.hub.query import select
+from hubtune.selection.mean_rank import MeanRank
 from hubtune.selection.meta_learned import MetaLearned
 from hubtune.selection.predicting import LEAST_CELLS, LEAST_TASKS
 from hubtune.selection.regret_pool import FROM_CARDS, HELD_OUT, META, ORACLE, RANDOM, PoolStudy, can_predict
@@ -116,7 +117,7 @@ def regret(
 def strategies_of(table: RegretTable, notes: list[str]) -> list[Strategy]:
     """The strategies that the columns of a table allow; what they do not allow is added to the notes."""
     ranked = [*table.score_names, *(f"hybrid-{score}" for score in table.score_names)]
-    reserved = {TaskAgnostic().name, RANDOM, ORACLE, HELD_OUT, META, FROM_CARDS}
+    reserved = {TaskAgnostic().name, RANDOM, ORACLE, HELD_OUT, META, FROM_CARDS, MeanRank().name}
     clash = sorted((reserved & set(ranked)) | {name for name in ranked if ranked.count(name) > 1})
     if clash:
         raise DataError(f"the table {table.name} has columns of scores called {', '.join(clash)}, as strategies are: rename them")
@@ -126,6 +127,8 @@ def strategies_of(table: RegretTable, notes: list[str]) -> list[Strategy]:
     found += [Hybrid(score) for score in table.score_names] if agnostic else []
     if not table.score_names:
         notes.append("no column of scores: no task-aware strategy; add a column such as linear or knn")
+    joined = tuple(proxy for proxy in MeanRank().proxies if proxy in table.score_names)
+    found += [MeanRank(proxies=joined)] if len(joined) > 1 else []
     if can_predict(table):
         found += [ByProxy(META)] if set(table.score_names) & set(MetaLearned().proxies) else []
         found += [ByProxy(FROM_CARDS)]

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from hubtune.errors import ConfigurationError, UnknownNameError, unknown_name
 from hubtune.proxies import PROXIES
 from hubtune.selection.halving import SuccessiveHalving
+from hubtune.selection.mean_rank import MeanRank
 from hubtune.selection.meta_learned import MetaLearned
 from hubtune.selection.paper_strategies import IMAGENET, ByProxy, Hybrid, Random, Scores, Strategy, TaskAgnostic
 
@@ -23,10 +24,11 @@ STRATEGIES: dict[str, Strategy] = {
     "random": Random(),
     "successive-halving": SuccessiveHalving(),
     "meta-learned": MetaLearned(),
+    "mean-rank": MeanRank(),
     **{proxy: ByProxy(proxy) for proxy in PROXIES},
     **{f"hybrid-{proxy}": Hybrid(proxy) for proxy in PROXIES},
 }
-_CONFIGURED = (SuccessiveHalving, MetaLearned)
+_CONFIGURED = (SuccessiveHalving, MetaLearned, MeanRank)
 
 
 def strategy_named(name: str, config: Mapping[str, Any] | None = None) -> Strategy:

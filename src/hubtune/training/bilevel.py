@@ -80,7 +80,8 @@ def hypergradient(
         mode: "exact", or "finite-difference": an APPROXIMATION. Each product is a one-sided difference of gradients at theta_t and
             theta_t + displacement v / |v|; it needs no second derivatives and keeps no graph. Expect the result to err by 17 to 19 %
             on a VGG9 with BatchNorm (float32, displacement 0.1). Where everything is smooth the error shrinks with the displacement;
-            the kinks of ReLU and max-pooling keep it up, to more than 50 % on networks of a few channels.
+            the kinks of ReLU and max-pooling keep it up, to more than 50 % on networks of a few channels, and to several times the
+            gradient where a step moves the network far.
         memory: in mode "exact", "store" keeps the graphs of all steps; "recompute" keeps theta_t only and rebuilds one graph at a time in
             the reverse sweep, for one more gradient a step.
         displacement: in mode "finite-difference", how far theta_t is moved (Euclidean norm over all parameters), above 0.

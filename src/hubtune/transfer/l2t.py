@@ -53,7 +53,7 @@ class L2T(TransferMethod):
     restore_batch_norm: bool = True
     """Whether the virtual steps leave BatchNorm's running statistics as they are."""
     hypergradient: Literal["exact", "recompute", "finite-difference"] = "exact"
-    """recompute: exact with less memory for more time. finite-difference: an approximation that errs by some 20 %."""
+    """recompute: exact with less memory for more time. finite-difference: a rough approximation, see `hypergradient`."""
     meta_patience: Annotated[int, Field(ge=1)] = 20
     """Meta-gradients in a row that are not numbers, each skipped, after which training stops."""
 

@@ -14,6 +14,7 @@ Expected:  l2t-ww above scratch and above fm, on average over the seeds.
 
 import argparse
 from pathlib import Path
+from statistics import mean
 
 from transfer_rows import RESULTS, Row, accuracy, advantage, complete, tuned
 
@@ -29,11 +30,24 @@ def method_of(name: str, schedule: Row, weights: tuple[float, ...], maps: Row, m
     return ht.FeatureMatching(weights=weights, **maps, **schedule) if name == "fm" else ht.L2TWW(**meta, **maps, **schedule)
 
 
+def best_setting(rows: list[Row]) -> tuple[list[Row], str]:
+    """The rows of the beta and meta rate with the best mean validation accuracy, and these in words."""
+    settings = {(row["beta"], row["meta_learning_rate"]): [] for row in rows}
+    for row in rows:
+        settings[row["beta"], row["meta_learning_rate"]].append(row)
+    if not settings:
+        return [], ""
+    best = max(settings, key=lambda key: mean(row["val_accuracy"] for row in settings[key]))
+    return settings[best], f"{best[0]:g}, {best[1]:g}" + (f" (best of {len(settings)} by validation)" if len(settings) > 1 else "")
+
+
 def markdown(rows: list[Row]) -> str:
     lines = [
         "# Sources of other families: test accuracy, per cent\n",
-        "| source | maps | target | task | images | epochs | rate | " + " | ".join(METHODS) + " | l2t-ww against scratch | against fm |",
-        "| --- | --- | --- | --- |" + " ---: |" * (len(METHODS) + 5),
+        "| source | maps | target | task | images | epochs | rate | "
+        + " | ".join(METHODS)
+        + " | l2t-ww against scratch | against fm | beta, meta rate |",
+        "| --- | --- | --- | --- |" + " ---: |" * (len(METHODS) + 5) + " --- |",
     ]
     keys = ("source", "source_maps", "target", "task", "train", "epochs", "rate")
     for key in dict.fromkeys(tuple(row.get(name, "raw") for name in keys) for row in rows):
@@ -41,8 +55,9 @@ def markdown(rows: list[Row]) -> str:
             method: [row for row in rows if tuple(row.get(name, "raw") for name in keys) == key and row["method"] == method]
             for method in METHODS
         }
+        found["l2t-ww"], setting = best_setting(found["l2t-ww"])
         shown = [accuracy(found[method]) for method in METHODS] + [advantage(found["l2t-ww"], found[other]) for other in METHODS[:2]]
-        lines.append(f"| {' | '.join(str(value) for value in key)} | {' | '.join(shown)} |")
+        lines.append(f"| {' | '.join(str(value) for value in key)} | {' | '.join(shown)} | {setting} |")
     return "\n".join(lines) + "\n\nIn brackets: seeds, or a 95 % interval over them (paired differences in points).\n"
 
 

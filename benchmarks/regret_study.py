@@ -149,7 +149,7 @@ def intervals(runs: list[PastRun], proxies: tuple[str, ...], more: Sequence[Past
     }
 
 
-def tried(rows: list[Row], more: Sequence[PastRun]) -> dict[str, dict[int, float]]:
+def tried(rows: list[Row], more: Sequence[PastRun]) -> dict[str, dict[str, float]]:
     """Mean relative regret of other ways to rank, by budget."""
     runs, ours = past(rows), strategy_named(OURS).proxies
     scored = {(row["task"], row["model"]): row for row in rows}
@@ -166,7 +166,7 @@ def tried(rows: list[Row], more: Sequence[PastRun]) -> dict[str, dict[int, float
         for (task, model), row in _medians(scored, rows).items()
     ]
     means = regret(table, budget=max(BUDGETS), scores=list(columns)).means
-    return {name: {row["budget"]: row["relative"] for row in means if row["strategy"] == name} for name in columns}
+    return {name: {str(row["budget"]): row["relative"] for row in means if row["strategy"] == name} for name in columns}
 
 
 def mean_ranks(rows: list[Row], proxies: Sequence[str]) -> dict[tuple[str, str], float]:
@@ -224,10 +224,10 @@ def compare(differences: list[float]) -> dict[str, float]:
     return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
 
 
-def realised(rows: list[Row], by_task: dict, tasks: list[str]) -> dict[str, dict[int, float]]:
+def realised(rows: list[Row], by_task: dict, tasks: list[str]) -> dict[str, dict[str, float]]:
     """Mean relative regret where, of the picks, the one with the best validation accuracy is taken."""
     cell: Callable[[str, str], Row] = lambda task, model: next(r for r in rows if r["task"] == task and r["model"] == model)  # noqa: E731
-    answer: dict[str, dict[int, float]] = {}
+    answer: dict[str, dict[str, float]] = {}
     for strategy, budget in dict.fromkeys((strategy, budget) for strategy, budget, _ in by_task):
         regrets = []
         for task in tasks:
@@ -237,7 +237,7 @@ def realised(rows: list[Row], by_task: dict, tasks: list[str]) -> dict[str, dict
                 best = max(row["accuracy"] for row in rows if row["task"] == task)
                 regrets.append(relative_delta(best, taken["accuracy"]))
         if regrets:
-            answer.setdefault(strategy, {})[budget] = mean(regrets)
+            answer.setdefault(strategy, {})[str(budget)] = mean(regrets)
     return answer
 
 
@@ -269,10 +269,12 @@ def markdown(results: dict[str, Any]) -> str:
         )
         if "realised" in found:
             taken = found["realised"]
-            lines.append(f"Picked by validation accuracy: {OURS} {100 * taken[OURS][AT]:.2f} %, {RIVAL} {100 * taken[RIVAL][AT]:.2f} %.")
+            lines.append(
+                f"Picked by validation accuracy: {OURS} {100 * taken[OURS][str(AT)]:.2f} %, {RIVAL} {100 * taken[RIVAL][str(AT)]:.2f} %."
+            )
         lines += ["\nTried besides, mean relative regret, %:\n"]
         lines += ["| ranked by | " + " | ".join(f"B = {b}" for b in BUDGETS) + " |", "| --- |" + " ---: |" * len(BUDGETS)]
-        lines += [f"| {name} | {' | '.join(f'{100 * by[b]:.1f}' for b in BUDGETS)} |" for name, by in found["tried"].items()]
+        lines += [f"| {name} | {' | '.join(f'{100 * by[str(b)]:.1f}' for b in BUDGETS)} |" for name, by in found["tried"].items()]
         lines += ["\nIntervals of nominal 90 %, every task predicted from the others:\n"]
         lines += [
             "| predicted from | coverage, % | mean width | of the other tasks' interval | mean absolute error |",

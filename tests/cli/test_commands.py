@@ -7,21 +7,6 @@ import sys
 import pytest
 from PIL import Image
 
-from hubtune.cli.main import main
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["hubtune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert (ended.value.code or 0) == code, captured.err
-        return captured
-
-    return call
-
 
 def test_help_and_import_need_no_torch():
     code = "import sys, hubtune, hubtune.cli.main; sys.exit('torch' in sys.modules or 'timm' in sys.modules or 'pydantic' in sys.modules)"

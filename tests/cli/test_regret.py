@@ -1,11 +1,9 @@
 """``hubtune regret`` as it is typed, in this process."""
 
+import functools
 import json
-import sys
 
 import pytest
-
-from hubtune.cli.main import main
 
 TABLE = "model,task,seed,accuracy,linear,params,upstream_images\n" + "".join(
     f"{model},{task},{seed},{accuracy},{score},{params},{10 * params}\n"
@@ -20,31 +18,22 @@ TABLE = "model,task,seed,accuracy,linear,params,upstream_images\n" + "".join(
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def regret(run, monkeypatch, tmp_path):
     (tmp_path / "table.csv").write_text(TABLE)
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["hubtune", "regret", "table.csv", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert (ended.value.code or 0) == code, captured.err
-        return captured
-
-    return call
+    return functools.partial(run, "regret", "table.csv")
 
 
-def test_tables_json_and_a_page(run, tmp_path):
-    out = run("--by-task").out
+def test_tables_json_and_a_page(regret, tmp_path):
+    out = regret("--by-task").out
     assert "Pool All: 3 models, 2 tasks" in out
     assert "Task u" in out
-    study = json.loads(run("--json", "--pool", "small=params < 3", "--budget", "1", "--out", "page.html").out)
+    study = json.loads(regret("--json", "--pool", "small=params < 3", "--budget", "1", "--out", "page.html").out)
     [row] = [row for row in study["means"] if row["strategy"] == "linear"]
     assert (row["pool"], row["budget"], row["tasks"]) == ("small", 1, 2)
     assert row["absolute"] == pytest.approx((0.1 + 0.3) / 2)
     assert "Pool small" in (tmp_path / "page.html").read_text()
-    assert "nats" in run("--log-odds").out
+    assert "nats" in regret("--log-odds").out
 
 
 @pytest.mark.parametrize(
@@ -58,7 +47,7 @@ def test_tables_json_and_a_page(run, tmp_path):
         (("--out", "nowhere/page.html"), "cannot be written"),
     ],
 )
-def test_a_mistake_ends_in_one_message_and_code_2(run, arguments, message):
-    error = run(*arguments, code=2).err
+def test_a_mistake_ends_in_one_message_and_code_2(regret, arguments, message):
+    error = regret(*arguments, code=2).err
     assert message in error
     assert "Traceback" not in error

@@ -2,28 +2,12 @@
 
 import importlib
 import json
-import sys
 
 import pytest
 from PIL import Image
 
-from hubtune.cli.main import main
-
 SMALL = {"frame_size": 30, "history": 1, "atoms": 5, "hidden": 8, "n_step": 2, "learn_from": 10, "evaluation_episodes": 2}
 OPTIONS = ("--steps", "20", "--device", "cpu", *(word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")))
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["hubtune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert (ended.value.code or 0) == code, captured.err
-        return captured
-
-    return call
 
 
 def test_train_transfer_play(run, tmp_path):

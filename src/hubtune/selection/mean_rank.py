@@ -34,13 +34,9 @@ class MeanRank:
             find_proxy(proxy)
 
     def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
+        from scipy.stats import rankdata  # takes as long to import as torch
+
         scored = [card for card in cards if all(proxy in scores.get(card.name, {}) for proxy in self.proxies)]
-        places = sum(_places([scores[card.name][proxy] for card in scored]) for proxy in self.proxies)
-        mean = dict(zip((card.name for card in scored), np.asarray(places).tolist(), strict=True))
+        places = np.mean([rankdata([-scores[card.name][proxy] for card in scored]) for proxy in self.proxies], axis=0)
+        mean = dict(zip((card.name for card in scored), places.tolist(), strict=True))
         return [card.name for card in sorted(scored, key=lambda card: (mean[card.name], *by_size(card)))]
-
-
-def _places(scores: Sequence[float]) -> np.ndarray:
-    """(n,) places, 1 for the highest score; equal scores share the mean of theirs."""
-    _, which, counts = np.unique(-np.array(scores), return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[which]

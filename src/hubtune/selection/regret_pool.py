@@ -63,6 +63,7 @@ class PoolStudy:
             "tasks on which fewer models than the budget were fine-tuned; larger budgets pick all of them",
             [task for task, cards in self.cards.items() if len(cards) < budget],
         )
+        self._past = runs_of(table)
         self.scores = {task: self._scores(task) for task in self.cards}
         self._note_gaps()
         self.rows = [row for task in self.cards for row in self._rows(task)]
@@ -161,7 +162,7 @@ class PoolStudy:
         facts, known = self.table.tasks[task], self.table.scores.get(task, {})
         read = MetaLearned().proxies if strategy == META else ()
         scores = {card.name: {name: score for name, score in known.get(card.name, {}).items() if name in read} for card in self.cards[task]}
-        past = cells(runs_of(self.table), without=task)
+        past = cells(self._past, without=task)
         return dict(predict(past, TaskFacts(classes=facts.get("classes"), train=facts.get("images")), self.cards[task], scores).accuracy)
 
     def _gaps(self, strategy: Strategy, task: str) -> list[str]:

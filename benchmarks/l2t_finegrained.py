@@ -22,13 +22,13 @@ import hubtune as ht
 CONFIGURATIONS = ("single", "one-to-one")
 
 
-def method_of(name: str, pairs: str, schedule: Row, weights: tuple[float, ...], hypergradient: str):
+def method_of(name: str, pairs: str, schedule: Row, weights: tuple[float, ...], meta: Row):
     if name == "scratch":
         # Feature matching of weight zero: the target from the same random weights, from labels alone.
         return ht.FeatureMatching(weights=(0.0,), pairs=pairs, **schedule)
     if name == "fm":
         return ht.FeatureMatching(weights=weights, pairs=pairs, **schedule)
-    return ht.L2TW(pairs=pairs, adapt=name != "two stages", hypergradient=hypergradient, **schedule)
+    return ht.L2TW(pairs=pairs, adapt=name != "two stages", **meta, **schedule)
 
 
 def markdown(rows: list[Row]) -> str:
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--pairs", default="single,one-to-one")
     parser.add_argument("--weights", default="0.3,3", help="tried for fm")
     parser.add_argument("--hypergradient", default="exact", help="recompute where memory is short")
+    parser.add_argument("--meta-interval", type=int, default=1, help="of l2t-w")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", default="l2t_finegrained", help="of the files that are written")
     arguments = parser.parse_args()
@@ -80,11 +81,12 @@ def main() -> None:
         "learning_rates": (arguments.rate,),
         "evaluations": min(20, steps),
     }
-    names = ("task", "source", "target", "pixels", "epochs", "rate")
+    meta = {"hypergradient": arguments.hypergradient, "meta_interval": arguments.meta_interval}
+    names = ("task", "source", "target", "pixels", "epochs", "rate", "meta_interval")
     shared = {name: getattr(arguments, name) for name in names} | {"train": len(task.train)}
 
     def compute(asked: Row) -> Row:
-        method = method_of(asked["method"], asked["pairs"], schedule, weights, arguments.hypergradient)
+        method = method_of(asked["method"], asked["pairs"], schedule, weights, meta)
         return tuned(task, hub, method, asked["seed"], input_size=arguments.pixels)
 
     wanted = [

@@ -1,6 +1,6 @@
 """Table 2 of the L2T-ww paper: do two sources teach more than one?
 
-Command:   python benchmarks/l2t_table2.py FOLDER --task cifar100 --train 1000 --epochs 40 --seeds 3
+Command:   python benchmarks/l2t_table2.py FOLDER --task cifar100 --train 2000 --epochs 15 --meta-interval 4 --weights 1 --seeds 1
            (FOLDER holds data/ and models/checkpoints; resumable: finished rows and trainings are kept)
 Writes:    benchmarks/results/l2t_table2.json and .md
 Source:    Jang et al., Learning What and Where to Transfer, 2019, Table 2 and section 3.4.
@@ -21,11 +21,13 @@ TINY, CIFAR = "l2tww_tinyimagenet_resnet32", "cifar10_resnet32"
 SOURCES = {"TinyImageNet": [TINY], "CIFAR-10": [CIFAR], "both": [TINY, CIFAR]}
 
 
-def method_of(name: str, schedule: Row, weights: tuple[float, ...]):
+def method_of(name: str, schedule: Row, weights: tuple[float, ...], meta_interval: int):
     if name == "scratch":
         # Feature matching of weight zero: VGG9 from the same random weights, from labels alone.
         return ht.FeatureMatching(weights=(0.0,), **schedule)
-    return ht.FeatureMatching(weights=weights, **schedule) if name == "fm" else ht.L2TWW(**schedule)
+    if name == "fm":
+        return ht.FeatureMatching(weights=weights, **schedule)
+    return ht.L2TWW(meta_interval=meta_interval, **schedule)
 
 
 def markdown(rows: list[Row]) -> str:
@@ -46,12 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--task", default="cifar100", help="a folder of data/")
-    parser.add_argument("--train", type=int, default=1000, help="first training images")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--train", type=int, default=2000, help="first training images")
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.02, help="first learning rate of every method")
     parser.add_argument("--methods", default="scratch,fm,l2t-ww")
     parser.add_argument("--weights", default="0.3,3", help="tried for fm")
+    parser.add_argument("--meta-interval", type=int, default=1, help="of l2t-ww")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", default="l2t_table2", help="of the files that are written")
     arguments = parser.parse_args()
@@ -65,11 +68,11 @@ def main() -> None:
         "learning_rates": (arguments.rate,),
         "evaluations": min(20, steps),
     }
-    shared = {"task": arguments.task, "train": len(task.train), "epochs": arguments.epochs, "rate": arguments.rate}
+    shared = {name: getattr(arguments, name) for name in ("task", "epochs", "rate", "meta_interval")} | {"train": len(task.train)}
 
     def compute(asked: Row) -> Row:
         models = hub.subset(SOURCES[asked["sources"]])
-        return tuned(task, models, method_of(asked["method"], schedule, weights), asked["seed"], input_size=32)
+        return tuned(task, models, method_of(asked["method"], schedule, weights, arguments.meta_interval), asked["seed"], input_size=32)
 
     wanted = [
         shared | {"method": method, "sources": sources, "seed": seed}

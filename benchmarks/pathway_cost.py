@@ -16,6 +16,7 @@ Found:     on a machine busy with other work, 4 rounds: 2.00 and 2.12 in operati
 import argparse
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -24,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import hubtune as ht
 from hubtune.hub import Backbone, ModelCard
+from hubtune.hub.backbone import Preprocessing
 from hubtune.pathway.aggregator import Aggregator
 from hubtune.pathway.generator import PathwayGenerator, RandomPathway
 from hubtune.pathway.hub_pathway_learner import HubPathwayLearner, Loss
@@ -44,7 +46,13 @@ def resnet18(task: ht.Task) -> Single:
     """With random weights and a head for the task."""
     card = ModelCard(name="resnet18", source="timm:resnet18", architecture="resnet18", params=11_176_512, input_size=SIDE, feature_dim=512)
     cfg = {"input_size": [3, SIDE, SIDE]}
-    spec = {"kind": "timm", "architecture": "resnet18", "model_args": {}, "pretrained_cfg": cfg, "preprocessing": {"input_size": SIDE}}
+    spec = {
+        "kind": "timm",
+        "architecture": "resnet18",
+        "model_args": {},
+        "pretrained_cfg": cfg,
+        "preprocessing": asdict(Preprocessing(input_size=SIDE)),
+    }
     backbone = Backbone.from_spec({**spec, "card": card.to_dict()})
     return Single(backbone, task.head(backbone))
 

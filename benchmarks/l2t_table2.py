@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.02, help="first learning rate of every method")
     parser.add_argument("--methods", default="scratch,fm,l2t-ww")
+    parser.add_argument("--sources", default=",".join(SOURCES), help="some of the columns")
     parser.add_argument("--weights", default="0.3,3", help="tried for fm")
     parser.add_argument("--meta-interval", type=int, default=1, help="of l2t-ww")
     parser.add_argument("--seeds", type=int, default=3)
@@ -79,7 +80,7 @@ def main() -> None:
         for seed in range(arguments.seeds)
         for method in arguments.methods.split(",")
         # Without a source there is nothing to compare.
-        for sources in (SOURCES if method != "scratch" else ["TinyImageNet"])
+        for sources in (arguments.sources.split(",") if method != "scratch" else ["TinyImageNet"])
     ]
     print(markdown(complete(RESULTS / f"{arguments.name}.json", wanted, compute, markdown)))
 

@@ -83,6 +83,8 @@ def test_paths_without_single_models_say_what_is_missing(folder, make_comparison
     assert "add fine-tune to the methods" in text_of(page(record, folder), "paths")
     del record["comparison"]
     assert "hubtune compare DATA" in text_of(page(record, folder), "paths")
+    record["task"]["kind"] = "landmarks"
+    assert "fine-tuned alone" not in text_of(page(record, folder), "paths")
 
 
 @pytest.mark.parametrize("part", ["comparison", "paths"])

@@ -166,3 +166,14 @@ def test_labels_are_short_and_hold_no_tag(text, limit):
     assert len(label) <= 5 * limit
     assert html.unescape(label) == " ".join(text.split()) or len(text) > limit or "&" in text
     assert "<" not in label
+
+
+def test_acronyms_keep_their_capitals_within_a_sentence():
+    phrases = {name: section.metric_phrase(name) for name in ("test_accuracy", "test_nme", "test_macro_f1", "test_closeness", "loss")}
+    assert phrases == {
+        "test_accuracy": "test accuracy",
+        "test_nme": "NME on test",
+        "test_macro_f1": "macro F1 on test",
+        "test_closeness": "1 \N{MINUS SIGN} NME on test",
+        "loss": "loss",
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from hubtune.report.labels import place
 from hubtune.report.record import Comparison, Contestant, Record
-from hubtune.report.section import Section, chart, count, duration, fill, is_share, label, metric, metric_name, score
+from hubtune.report.section import Section, chart, count, duration, fill, is_share, label, metric, metric_phrase, score
 
 HOVER = "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]} FLOPs an image<br>trained in %{customdata[3]}<extra></extra>"
 
@@ -93,7 +93,7 @@ def _figure(points: list[Contestant], found: Comparison) -> dict[str, Any]:
     names = place(named, spreads, corners, x_range, y_range)
     layout = {
         "xaxis": {"title": {"text": "FLOPs an image"}, "type": "log", "range": x_range, "tickformat": "~s", "dtick": "D2"},
-        "yaxis": {"title": {"text": metric_name(found.metric).lower()}, "range": y_range, **({"tickformat": ".0%"} if share else {})},
+        "yaxis": {"title": {"text": metric_phrase(found.metric)}, "range": y_range, **({"tickformat": "~%"} if share else {})},
         "hovermode": "closest",
         "annotations": names,
     }

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtune.report.record import Record
-from hubtune.report.section import METRICS, Section, count, duration, fill, metric, metric_name, moment, percent, plain, several
+from hubtune.report.section import METRICS, Section, count, duration, fill, metric, metric_phrase, moment, percent, plain, several
 
 KINDS = {"tune": "Tuning run", "compare": "Comparison", "search": "Search", "cell": "Training", "policy": "Policies"}
 
@@ -69,7 +69,7 @@ def _comparison_sentence(record: Record) -> str | None:
     value = metric(found.metric, found.score(best) or 0.0)
     cost = f", at {count(best.flops)} FLOPs an image" if best.flops else ""
     seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
-    among = f"Of {asked} methods over {seeds}, {best.label} does best: {metric_name(found.metric).lower()} {value}{cost}"
+    among = f"Of {asked} methods over {seeds}, {best.label} does best: {metric_phrase(found.metric)} {value}{cost}"
     return among + (f"; {failed} failed." if failed else ".")
 
 

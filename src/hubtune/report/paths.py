@@ -25,6 +25,7 @@ def paths(record: Record, folder: Path) -> Section | None:
         table=[(each.label, [_share(each, name) for name in models]) for each in found] if len(found) > 1 else [],
         most=max(weight for each in found for weight in each.weights) or 1,
         qualities=[(each.label, each.quality) for each in found if each.quality],
+        classes=record.task.kind in (None, "classification"),
         compared=record.comparison is not None,
     )
     return Section("paths", "Paths", body, charts=True)

@@ -241,7 +241,7 @@ def _standardised(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
 
 
 def _ticks(measure: str) -> dict[str, Any]:
-    return {} if measure == "log_odds" else {"tickformat": ".0%"}
+    return {} if measure == "log_odds" else {"tickformat": "~%"}
 
 
 def _written(axis: str, measure: str) -> str:

@@ -104,6 +104,11 @@ def metric_name(name: str) -> str:
     return METRICS.get(name) or " ".join(words).strip().capitalize()
 
 
+def metric_phrase(name: str) -> str:
+    """The same within a sentence or along an axis: only acronyms keep their capitals."""
+    return " ".join(word if word.isupper() else word.lower() for word in metric_name(name).split())
+
+
 def plain(value: Any) -> str:
     """A configuration's value as text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

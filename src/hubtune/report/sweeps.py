@@ -5,7 +5,7 @@ from typing import Any
 
 from hubtune.report.comparison import written
 from hubtune.report.record import Comparison, Contestant, Record
-from hubtune.report.section import Section, chart, count, fill, is_share, label, metric_name, plain
+from hubtune.report.section import Section, chart, count, fill, is_share, label, metric_name, metric_phrase, plain
 
 
 def sweeps(record: Record, folder: Path) -> Section | None:
@@ -62,5 +62,5 @@ def _view(title: str, field: str | None, rows: list[Contestant], comparison: Com
     elif all(isinstance(x, int) for x, _ in points):
         axis["tickvals"] = [x for x, _ in points]
     share = {"tickformat": ".1%"} if is_share(comparison.metric) else {}
-    layout = {"xaxis": axis, "yaxis": {"title": {"text": metric_name(comparison.metric).lower()}, **share}, "hovermode": "closest"}
+    layout = {"xaxis": axis, "yaxis": {"title": {"text": metric_phrase(comparison.metric)}, **share}, "hovermode": "closest"}
     return {"label": title, "data": [trace], "layout": layout}

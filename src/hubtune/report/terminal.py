@@ -11,7 +11,7 @@ from hubtune.report.comparison import difference, written
 from hubtune.report.headline import interval
 from hubtune.report.ranking import expected
 from hubtune.report.record import Comparison, Record, Row, parse, parse_rows
-from hubtune.report.section import METRICS, count, duration, metric, metric_name, percent, score, several
+from hubtune.report.section import METRICS, count, duration, metric, metric_phrase, percent, score, several
 
 MOST_ROWS = 20
 
@@ -35,7 +35,7 @@ def comparison_table(record: dict[str, Any]) -> RenderableType:
     found = parsed.comparison or Comparison()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("method", overflow="fold")
-    for name in (metric_name(found.metric).lower(), f"against {found.reference}", "FLOPs", "training"):
+    for name in (metric_phrase(found.metric), f"against {found.reference}", "FLOPs", "training"):
         table.add_column(name, justify="right", no_wrap=True)
     best = found.methods[0].label if found.methods else None
     for row in found.rows:

@@ -62,7 +62,7 @@ def _view(key: str, history: list[dict[str, Any]], others: list[tuple[str, list[
         return None
     layout: dict[str, Any] = {"xaxis": {"title": {"text": "step"}}, "yaxis": {}, "hovermode": "closest"}
     if is_share(key):
-        layout["yaxis"] = {"tickformat": ".0%"}
+        layout["yaxis"] = {"tickformat": "~%"}
     return {"data": traces, "layout": layout}
 
 

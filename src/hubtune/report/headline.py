@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtune.report.record import Record
-from hubtune.report.section import METRICS, Section, count, duration, fill, metric, metric_phrase, moment, percent, plain, several
+from hubtune.report.section import METRICS, NAMES, Section, count, duration, fill, metric, metric_phrase, moment, percent, plain, several
 
 KINDS = {"tune": "Tuning run", "compare": "Comparison", "search": "Search", "cell": "Training", "policy": "Policies"}
 
@@ -84,7 +84,7 @@ def _baselines(record: Record) -> list[dict[str, Any]]:
 
 def _tiles(record: Record) -> list[tuple[str, float]]:
     shown = [name for name in METRICS if name in record.metrics and name != "test_accuracy"]
-    known = {*METRICS, "test_accuracy_low", "test_accuracy_high"}
+    known = {*NAMES, "test_accuracy_low", "test_accuracy_high"}
     # Of what is known on validation alone, the main metric suffices.
     others = sorted(name for name in record.metrics if name not in known and not name.startswith("val_"))
     return [(name, record.metrics[name]) for name in [*shown, *others]]

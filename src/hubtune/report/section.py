@@ -29,9 +29,16 @@ METRICS = {
     "test_human_normalised": "Human-normalised score",
     "test_score_spread": "Standard deviation over the games",
     "test_game_steps": "Agent steps a game",
+}
+"""The results of a run, in the order in which they are shown."""
+NAMES = METRICS | {
     "test_closeness": "1 \N{MINUS SIGN} NME on test",
     "val_closeness": "1 \N{MINUS SIGN} NME on validation",
+    "val_failure_8": "Validation images with an NME above 8%",
+    "val_failure_10": "Validation images with an NME above 10%",
+    "val_auc_10": "AUC on validation up to an NME of 10%",
 }
+"""Of other quantities too, where words made of their names would not do."""
 SHARES = ("accuracy", "_f1", "_nme", "_closeness", "_failure_8", "_failure_10", "_auc_10", "_human_normalised")
 """Ends of the names of metrics that are read as percentages."""
 
@@ -101,7 +108,7 @@ def metric_name(name: str) -> str:
     """What a metric or another measured quantity is called on the page."""
     split, _, rest = name.partition("_")
     words = {"val": "validation", "train": "training"}.get(split, split), *rest.split("_")
-    return METRICS.get(name) or " ".join(words).strip().capitalize()
+    return NAMES.get(name) or " ".join(words).strip().capitalize()
 
 
 def metric_phrase(name: str) -> str:

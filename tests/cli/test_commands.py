@@ -15,7 +15,7 @@ def test_help_and_import_need_no_torch():
 
 def test_help_lists_every_command(run):
     text = run("--help").out
-    for command in ("demo", "models", "search", "tune", "compare", "predict", "report", "runs", "cache"):
+    for command in ("demo", "models", "methods", "strategies", "search", "tune", "compare", "predict", "report", "runs", "cache"):
         assert command in text
 
 
@@ -54,6 +54,16 @@ def test_a_comparison_and_the_paths_of_its_routed_hub(run, task, task_file, mode
     assert sum(row["path"].values()) == pytest.approx(1, abs=1e-4)
     for more in ((), ("--max-resident", "1")):
         assert "  path resnet-a 0." in run("predict", cell, tmp_path / "x.png", *more).out.replace("path vit 0.", "path resnet-a 0.")
+
+
+def test_methods_and_strategies_say_what_can_be_set(run):
+    assert {"fine-tune", "l2t-ww", "hub-pathway"} <= {each["name"] for each in json.loads(run("methods", "--json").out)}
+    [top_k] = [field for field in json.loads(run("methods", "hub-pathway", "--json").out)["fields"] if field["name"] == "top_k"]
+    assert (top_k["type"], top_k["default"]) == ("whole number", 2)
+    assert "average their probabilities" in " ".join(run("methods").out.split())
+    assert "nothing can be set" in run("strategies", "knn").out
+    assert "reduction" in run("strategies", "successive-halving").out
+    assert "did you mean 'l2t-ww'" in run("methods", "l2tww", code=2).err
 
 
 def test_tables_for_people(run, task_file, models_folder):

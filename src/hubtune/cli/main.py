@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from hubtune.cli import cache, compare, demo, models, predict, regret, report, rl, runs, search, tune
+from hubtune.cli import cache, compare, demo, methods, models, predict, regret, report, rl, runs, search, tune
 from hubtune.errors import HubTuneError
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
 COMMANDS = (
     demo.demo,
     models.models,
+    methods.methods,
+    methods.strategies,
     search.search,
     tune.tune,
     compare.compare,

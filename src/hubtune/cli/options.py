@@ -35,7 +35,8 @@ Models = Annotated[str | None, typer.Option("--models", help="Names of models of
 Strategy = Annotated[
     str,
     typer.Option(
-        help="task-agnostic, linear, knn, logme or any proxy, hybrid-linear or any, meta-learned, mean-rank, successive-halving, random."
+        help="task-agnostic, linear, knn, logme or any proxy, hybrid-linear or any, meta-learned, mean-rank, successive-halving, random; "
+        "see `hubtune strategies`."
     ),
 ]
 StrategySet = Annotated[

@@ -38,8 +38,12 @@ def tune(
     hub: HubSpec = "demo",
     where: Where = None,
     models: Models = None,
-    method: Annotated[str, typer.Option(help="fine-tune, linear-probe, scratch, or my.module:Class.")] = "fine-tune",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A field of the method: NAME=VALUE; may be repeated.")] = None,
+    method: Annotated[
+        str, typer.Option(help="fine-tune, l2t-ww, hub-pathway or another of `hubtune methods`, or my.module:Class.")
+    ] = "fine-tune",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A field of the method, see `hubtune methods NAME`: NAME=VALUE; may be repeated.")
+    ] = None,
     strategy: Strategy = "hybrid-linear",
     strategy_set: StrategySet = None,
     budget: Annotated[

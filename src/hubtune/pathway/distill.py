@@ -66,6 +66,7 @@ class Distill(TrainedMethod):
     teacher_config: dict[str, Any] = field(default_factory=dict)
     """The fields of hub-pathway, where it is the teacher."""
     temperature: Annotated[float, Field(gt=0)] = 4.0
+    """Of both softmaxes; higher lets the less likely classes count for more."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of the teacher's answers; the labels have the rest."""
     learning_rates: Rates = "auto"

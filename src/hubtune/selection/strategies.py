@@ -46,14 +46,20 @@ def strategy_named(name: str, config: Mapping[str, Any] | None = None) -> Strate
         raise unknown_name("strategy", name, STRATEGIES)
     if not config:
         return strategy
-    own = isinstance(strategy, _CONFIGURED) or ":" in name
-    fields = [field.name for field in dataclasses.fields(strategy) if field.name != "name"] if own else []  # pyright: ignore[reportArgumentType]
+    fields = settable(name)
     for field in config:
         if field not in fields:
             raise unknown_name(f"field of strategy {name}", field, fields)
     hints = typing.get_type_hints(type(strategy))
     values = {field: _read(value, hints[field], f"{name}: {field}") for field, value in config.items()}
     return dataclasses.replace(strategy, **values)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+def settable(name: str) -> list[str]:
+    """The fields of a strategy that may have other values than their defaults."""
+    strategy = strategy_named(name)
+    own = isinstance(strategy, _CONFIGURED) or ":" in name
+    return [field.name for field in dataclasses.fields(strategy) if field.name != "name"] if own else []  # pyright: ignore[reportArgumentType]
 
 
 def _imported(name: str) -> Strategy:

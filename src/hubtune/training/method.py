@@ -121,7 +121,7 @@ def _read_one(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return {"True": True, "False": False, "None": None}.get(text.strip(), text.strip())
+        return {"true": True, "false": False, "none": None}.get(text.strip().lower(), text.strip())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,11 @@ def method_named(name: str, config: dict[str, Any] | None = None) -> Method:
         UnknownNameError: no such method or field; the message names the nearest.
         ConfigurationError: values that cannot work, all of them at once.
     """
+    return method_class(name).from_config(config or {})
+
+
+def method_class(name: str) -> type[Method]:
+    """The class behind a name; raises as ``method_named``."""
     if name not in METHODS and ":" not in name:
         raise unknown_name("method", name, METHODS)
     module, _, attribute = METHODS.get(name, name).partition(":")
@@ -52,4 +57,4 @@ def method_named(name: str, config: dict[str, Any] | None = None) -> Method:
         raise ConfigurationError(f"method {name!r} cannot be imported ({error}); expected my.module:Class") from error
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise ConfigurationError(f"method {name!r} is a {type(cls).__name__}; expected a subclass of hubtune.training.method.Method")
-    return cls.from_config(config or {})
+    return cls

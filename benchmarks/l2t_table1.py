@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--methods", default="scratch,lwf,at,lwf+at,fm one-to-one,l2t-ww", help=f"among {', '.join(PUBLISHED)}")
     parser.add_argument("--lwf-weight", type=float, default=0.3)
     parser.add_argument("--at-weight", type=float, default=0.3)
-    parser.add_argument("--fm-weight", type=float, default=1.0)
+    parser.add_argument("--fm-weight", type=float, default=3.0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--name", default="l2t_table1", help="of the files that are written")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """Table 2 of the L2T-ww paper: do two sources teach more than one?
 
-Command:   python benchmarks/l2t_table2.py FOLDER --task cifar100 --train 2000 --epochs 15 --meta-interval 4 --weights 1 --seeds 1
+Command:   python benchmarks/l2t_table2.py FOLDER --task cifar100 --train 2000 --epochs 15 --meta-interval 4 --weights 3 --seeds 1
            (FOLDER holds data/ and models/checkpoints; resumable: finished rows and trainings are kept)
 Writes:    benchmarks/results/l2t_table2.json and .md
 Source:    Jang et al., Learning What and Where to Transfer, 2019, Table 2 and section 3.4.

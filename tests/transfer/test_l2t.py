@@ -380,6 +380,13 @@ def test_sources_on_a_device_of_their_own_say_the_same(make, batch):
     assert {name: float(value) for name, value in a.items()} == {name: float(value) for name, value in b.items()}
 
 
+def test_several_betas_and_meta_rates_are_all_tried(task):
+    swept = L2TWW.from_config({"beta": "0.5,2", "meta_learning_rate": "1e-3,1e-2", "learning_rates": "0.05"}).variants(task)
+    assert [(each.beta, each.meta_learning_rate) for each in swept] == [(0.5, 1e-3), (0.5, 1e-2), (2.0, 1e-3), (2.0, 1e-2)]
+    # One value is the same training however it is written.
+    assert L2TWW(beta=(0.5,)).variants(task) == L2TWW(beta=0.5).variants(task)
+
+
 def test_mistakes(task):
     with pytest.raises(ConfigurationError, match=r"optimizer = 'adamw'.*choose 'sgd'"):
         L2TWW(optimizer="adamw")

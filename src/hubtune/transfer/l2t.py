@@ -1,5 +1,6 @@
 """Learning what and where to transfer."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -9,8 +10,9 @@ from pydantic import Field
 
 from hubtune.hub import Backbone
 from hubtune.tasks import Task
-from hubtune.training.method import Result, Setting
+from hubtune.training.method import Method, Result, Setting
 from hubtune.training.seeds import derive
+from hubtune.training.trained_method import Rate
 from hubtune.transfer.feature_matcher import FeatureMatcher
 from hubtune.transfer.feature_matching import make_matcher
 from hubtune.transfer.l2t_learner import L2TLearner, Matched, MetaOptions
@@ -18,6 +20,8 @@ from hubtune.transfer.meta_networks import MetaNetworks
 from hubtune.transfer.networks import Observer, SourceMaps
 from hubtune.transfer.pairs import Layer, Matching
 from hubtune.transfer.transfer_method import TransferMethod
+
+Beta = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +35,8 @@ class L2T(TransferMethod):
     (``restore_batch_norm``).
     """
 
-    beta: Annotated[float, Field(ge=0)] = 0.5
-    """Of the matching loss, in L_total and in the virtual steps."""
+    beta: Beta | Annotated[tuple[Beta, ...], Field(min_length=1)] = 0.5
+    """Of the matching loss, in L_total and in the virtual steps; of several values the best by validation is kept."""
     source_maps: SourceMaps = "raw"
     """raw: as the sources compute them, as in the paper. unit: each map of each image over its root mean square, so that the matching
     weighs alike whatever the family of a source, and large maps do not drown the task's loss."""
@@ -44,8 +48,8 @@ class L2T(TransferMethod):
     """Whether the virtual steps have the target's momentum."""
     inner_weight_decay: bool = True
     """Whether the virtual steps have the target's weight decay."""
-    meta_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    """Of the meta-networks' Adam, constant."""
+    meta_learning_rate: Rate | Annotated[tuple[Rate, ...], Field(min_length=1)] = 1e-4
+    """Of the meta-networks' Adam, constant; of several values the best by validation is kept."""
     meta_weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Of the meta-networks' Adam, coupled."""
     meta_interval: Annotated[int, Field(ge=1)] = 1
@@ -71,7 +75,17 @@ class L2T(TransferMethod):
             found.append(f"optimizer = {self.optimizer!r}: the virtual steps are those of SGD, and so must be the target's; choose 'sgd'")
         return found
 
+    def variants(self, task: Task) -> list[Method]:
+        betas = self.beta if isinstance(self.beta, tuple) else (self.beta,)
+        rates = self.meta_learning_rate if isinstance(self.meta_learning_rate, tuple) else (self.meta_learning_rate,)
+        pairs = [(beta, rate) for beta in betas for rate in rates]
+        return [dataclasses.replace(one, beta=beta, meta_learning_rate=rate) for one in super().variants(task) for beta, rate in pairs]
+
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> L2TLearner:
+        [variant, *_] = self.variants(task)
+        assert isinstance(variant, L2T)
+        assert isinstance(variant.beta, float)
+        assert isinstance(variant.meta_learning_rate, float)
         sources, target = self.networks(backbones, task, setting, self.source_maps)
         matcher = make_matcher(self.matching(), sources, Observer(target.backbone).layers, setting.seed)
         with torch.random.fork_rng(devices=[]):
@@ -85,12 +99,12 @@ class L2T(TransferMethod):
             steps=self.scheduled_steps(task),
             optimization=self.optimization(self.learning_rate),
             meta_options=MetaOptions(
-                beta=self.beta,
+                beta=variant.beta,
                 inner_steps=self.inner_steps,
                 adapt=self.adapt,
                 inner_momentum=self.inner_momentum,
                 inner_weight_decay=self.inner_weight_decay,
-                learning_rate=self.meta_learning_rate,
+                learning_rate=variant.meta_learning_rate,
                 weight_decay=self.meta_weight_decay,
                 interval=self.meta_interval,
                 restore_batch_norm=self.restore_batch_norm,

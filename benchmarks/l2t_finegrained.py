@@ -5,7 +5,8 @@ Command:   python benchmarks/l2t_finegrained.py FOLDER --epochs 30 --seeds 3
 Writes:    benchmarks/results/l2t_finegrained.json and .md
 Source:    Jang et al., Learning What and Where to Transfer, 2019, Table 1 (CUB200 and others), and section 2.2 on the two-stage scheme.
 Protocol:  an ImageNet source -> ResNet-18 from random weights, both at --pixels; pairs single and one-to-one; random resized crop or pad
-           and crop, and flip; SGD, cosine, the best evaluation by the validation images; the weight of fm chosen by validation.
+           and crop, and flip; SGD, cosine, the best evaluation by the validation images; the weight of fm and beta of l2t-w chosen by
+           validation.
            "two stages" is l2t-w whose virtual steps minimise L_total, without the step on the task's loss alone (adapt=false).
 Differs:   the paper's source is ResNet-34 at 224 x 224, and its tasks have more images a class.
 Expected:  l2t-w above fm with the same pairs (paper, CUB200, one-to-one: 56.6 against 48.9; single: 52.0 against 47.6); three stages above
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--methods", default="scratch,fm,l2t-w,two stages")
     parser.add_argument("--pairs", default="single,one-to-one")
     parser.add_argument("--weights", default="0.3,3", help="tried for fm")
+    parser.add_argument("--betas", default="0.5,3", help="tried for l2t-w")
     parser.add_argument("--hypergradient", default="exact", help="recompute where memory is short")
     parser.add_argument("--meta-interval", type=int, default=1, help="of l2t-w")
     parser.add_argument("--seeds", type=int, default=3)
@@ -81,7 +83,8 @@ def main() -> None:
         "learning_rates": (arguments.rate,),
         "evaluations": min(20, steps),
     }
-    meta = {"hypergradient": arguments.hypergradient, "meta_interval": arguments.meta_interval}
+    betas = tuple(float(beta) for beta in arguments.betas.split(","))
+    meta = {"hypergradient": arguments.hypergradient, "meta_interval": arguments.meta_interval, "beta": betas}
     names = ("task", "source", "target", "pixels", "epochs", "rate", "meta_interval")
     shared = {name: getattr(arguments, name) for name in names} | {"train": len(task.train)}
 

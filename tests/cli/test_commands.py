@@ -61,6 +61,7 @@ def test_methods_and_strategies_say_what_can_be_set(run):
     [top_k] = [field for field in json.loads(run("methods", "hub-pathway", "--json").out)["fields"] if field["name"] == "top_k"]
     assert (top_k["type"], top_k["default"]) == ("whole number", 2)
     assert "average their probabilities" in " ".join(run("methods").out.split())
+    assert "frame_skip" in run("rl", "methods", "scratch").out
     assert "nothing can be set" in run("strategies", "knn").out
     assert "reduction" in run("strategies", "successive-halving").out
     assert "did you mean 'l2t-ww'" in run("methods", "l2tww", code=2).err

@@ -7,10 +7,18 @@ import pytest
 from hubtune.errors import UnknownNameError
 from hubtune.selection import STRATEGIES
 from hubtune.workflow import METHODS, method_named
-from hubtune.workflow.describing import describe_method, describe_methods, describe_strategies, describe_strategy, field_docs
+from hubtune.workflow.describing import (
+    describe_method,
+    describe_methods,
+    describe_policy_method,
+    describe_policy_methods,
+    describe_strategies,
+    describe_strategy,
+    field_docs,
+)
 
 
-@pytest.mark.parametrize("found", [*describe_methods(), *describe_strategies()], ids=lambda found: found.name)
+@pytest.mark.parametrize("found", [*describe_methods(), *describe_policy_methods(), *describe_strategies()], ids=lambda found: found.name)
 def test_each_says_what_it_does_and_what_can_be_set(found):
     assert found.about.endswith(".")
     assert "\n" not in found.about
@@ -51,4 +59,6 @@ def test_unknown_names():
         describe_method("fmm")
     with pytest.raises(UnknownNameError, match="knn"):
         describe_strategy("knnn")
+    with pytest.raises(UnknownNameError, match="did you mean 'scratch'"):
+        describe_policy_method("scrach")
     assert describe_strategy("hybrid-knn").fields == ()

@@ -50,6 +50,7 @@ for command in COMMANDS:
     app.command()(interruptible(command))
 for command in rl.COMMANDS:
     rl.app.command()(interruptible(command))
+rl.app.command(name="methods")(interruptible(methods.policy_methods))
 app.add_typer(rl.app)
 
 

@@ -1,4 +1,4 @@
-"""``hubtune methods`` and ``hubtune strategies``: what there is to choose from, and what can be set of it."""
+"""``hubtune methods``, ``strategies`` and ``rl methods``: what there is to choose from, and what can be set of it."""
 
 import dataclasses
 import json
@@ -26,6 +26,13 @@ def strategies(name: Name = None, as_json: Json = False) -> None:
     from hubtune.workflow.describing import describe_strategies, describe_strategy
 
     _show(describe_strategies() if name is None else describe_strategy(name), "--strategy-set", as_json)
+
+
+def policy_methods(name: Name = None, as_json: Json = False) -> None:
+    """List the methods of train and transfer, or the fields of one, as --set takes them."""
+    from hubtune.workflow.describing import describe_policy_method, describe_policy_methods
+
+    _show(describe_policy_methods() if name is None else describe_policy_method(name), "--set", as_json)
 
 
 def _show(found: "Described | list[Described]", option: str, as_json: bool) -> None:

@@ -9,7 +9,9 @@ import typing
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
+from hubtune.errors import unknown_name
 from hubtune.proxies import PROXIES
+from hubtune.rl import METHODS as POLICY_METHODS
 from hubtune.selection import STRATEGIES, strategy_named
 from hubtune.selection.strategies import settable
 from hubtune.workflow.methods import METHODS, method_class
@@ -69,6 +71,22 @@ def describe_strategy(name: str) -> Described:
         return Described(name, meaning if proxy == name else f"One pick by upstream accuracy, the others by {proxy}.")
     names = settable(name)
     return dataclasses.replace(found, fields=tuple(field for field in found.fields if field.name in names))
+
+
+def describe_policy_methods() -> list[Described]:
+    """All methods for policies, in their table's order."""
+    return [describe_policy_method(name) for name in POLICY_METHODS]
+
+
+def describe_policy_method(name: str) -> Described:
+    """A method for policies by its name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name not in POLICY_METHODS:
+        raise unknown_name("method", name, POLICY_METHODS)
+    return _described(name, POLICY_METHODS[name])
 
 
 def _described(name: str, cls: type) -> Described:

@@ -15,8 +15,6 @@ Game = Annotated[str, typer.Argument(help="An Atari game such as Gopher, or my.m
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="A field of the method, see `hubtune rl methods NAME`: NAME=VALUE; may be repeated.")
 ]
-    list[str] | None, typer.Option("--set", help="A field of the method, see `hubtune rl methods NAME`: NAME=VALUE; may be repeated.")
-]
 Steps = Annotated[int | None, typer.Option(min=1, help="Agent steps; by default 100,000.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Trainings of each method, from --seed on; curves show their spread.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder; by default one under HUBTUNE_RUNS.")]

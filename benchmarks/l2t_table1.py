@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--at-weight", type=float, default=0.3)
     parser.add_argument("--fm-weight", type=float, default=3.0)
     parser.add_argument("--betas", default="0.5,2", help="tried for l2t-w and l2t-ww")
+    parser.add_argument("--meta-rates", default="1e-4", help="tried for l2t-w and l2t-ww")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--name", default="l2t_table1", help="of the files that are written")
     arguments = parser.parse_args()
@@ -91,7 +92,11 @@ def main() -> None:
     steps = max(1, arguments.epochs * len(task.train) // BATCH)
     schedule = {"steps": steps, "batch_size": BATCH, "learning_rates": (arguments.rate,), "evaluations": min(20, steps)}
     weights = {"lwf": arguments.lwf_weight, "at": arguments.at_weight, "fm": arguments.fm_weight}
-    meta = {"meta_interval": arguments.meta_interval, "beta": tuple(float(beta) for beta in arguments.betas.split(","))}
+    meta = {
+        "meta_interval": arguments.meta_interval,
+        "beta": tuple(float(beta) for beta in arguments.betas.split(",")),
+        "meta_learning_rate": tuple(float(rate) for rate in arguments.meta_rates.split(",")),
+    }
     shared = {name: getattr(arguments, name) for name in ("count", "epochs", "rate", "meta_interval")}
 
     def compute(asked: Row) -> Row:

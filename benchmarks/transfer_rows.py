@@ -45,7 +45,9 @@ def tuned(task: ht.Task, hub: ht.Hub, method: Any, seed: int, **options: Any) ->
     run = ht.tune(task, hub, method, seed=seed, workers=1, **options)
     after = os.times()
     chosen = next(cell for cell in run.record["cells"] if cell["chosen"])
-    swept = {name: chosen["config"][name] for name in ("weights", "learning_rates", "beta") if name in chosen["config"]}
+    swept = {
+        name: chosen["config"][name] for name in ("weights", "learning_rates", "beta", "meta_learning_rate") if name in chosen["config"]
+    }
     return {
         "test_accuracy": run.metrics["test_accuracy"],
         "val_accuracy": run.metrics["val_accuracy"],

@@ -13,6 +13,8 @@ import hubtune as ht
 from hubtune.workflow.paired import paired_difference
 
 RESULTS = Path(__file__).parent / "results"
+SWEPT = ("weights", "learning_rates", "beta", "meta_learning_rate")
+"""Fields of which a row says the chosen value."""
 Row = dict[str, Any]
 
 

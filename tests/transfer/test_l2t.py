@@ -153,6 +153,8 @@ def test_the_meta_step_leaves_theta_momentum_and_batch_norm(make, batch, monkeyp
     [((theta, buffers), (theta_after, buffers_after))] = found
     assert same(theta, theta_after)
     assert same(buffers, buffers_after) is restore
+    counts = [int(value) for name, value in learner._network.named_buffers() if name.endswith("num_batches_tracked")]
+    assert set(counts) == {1 if restore else 2}
 
 
 FORMS = [{}, {"inner_momentum": False, "inner_weight_decay": False}, {"adapt": False}, {"inner_steps": 1}]
@@ -331,16 +333,26 @@ def test_meta_gradients_that_are_no_numbers_are_skipped_then_end_the_training(ma
     learner.step(batch(), 0.0)
     assert same(before, [p.detach() for p in learner._meta.parameters()])
     assert learner.summary()["skipped"] == 1
+    assert "never learnt: 1 steps" in learner.summary()["warnings"][1]
     with pytest.raises(Diverged, match="2 times in a row"):
         learner.step(batch(), 0.0)
 
 
-@pytest.mark.parametrize(("bias", "message"), [(-50.0, "lambda is 0 .*raise lambda_bias"), (50.0, "lambda is 6 .*lower lambda_bias")])
-def test_amounts_without_a_gradient_are_told_once(make, batch, bias, message):
+@pytest.mark.parametrize(
+    ("biases", "message"),
+    [
+        ((-50.0, -50.0), "0 for (.*) and 6 for 0 of .* pairs.*raise lambda_bias"),
+        ((50.0, 50.0), "0 for 0 and 6 for .* pairs.*lower lambda_bias"),
+        ((50.0, -50.0), "0 for [1-9].* and 6 for [1-9].* pairs"),
+    ],
+)
+def test_amounts_without_a_gradient_are_told_once(make, batch, biases, message):
     learner = make(L2TWW)
-    for name, p in learner._meta.named_parameters():
-        if name.startswith("g") and name.endswith("bias"):
-            p.data.fill_(bias)
+    places = [p for name, p in learner._meta.named_parameters() if name.startswith("g") and name.endswith("bias")]
+    for place, p in enumerate(places):
+        p.data.fill_(biases[place % 2])
+    if len(places) == 1:
+        places[0].data[1:].fill_(biases[1])
     learner._counts["steps"] = CHECK_EVERY - 1
     with pytest.warns(UserWarning, match=message):
         learner.step(batch(), 0.0)
@@ -378,6 +390,39 @@ def test_mixed_precision_stays_near_and_the_meta_step_is_exact(task, hub, batch,
 def test_sources_on_a_device_of_their_own_say_the_same(make, batch):
     a, b = (make(L2TWW, source_device=device).step(batch(), 0.0) for device in (None, "cpu"))
     assert {name: float(value) for name, value in a.items()} == {name: float(value) for name, value in b.items()}
+
+
+@pytest.mark.parametrize("mode", ["exact", "recompute", "finite-difference"])
+def test_dropout_is_the_same_whenever_a_virtual_step_is_made_again(make, batch, mode):
+    found = {}
+    for name in ("exact", mode):
+        learner = make(L2TWW, target="ghostnet_100", target_input_size=32, pairs="single", hypergradient=name)
+        asked = batch()
+        x = learner._network.predictor.backbone.view(asked.canvas)
+        seen = learner._sources(asked.canvas)
+        rows = {n: row.detach() for n, row in learner._meta(learner._meta.pool(seen)).rows().items()}
+        torch.manual_seed(7)
+        gradients, outer = learner.meta_gradient(x, asked.targets, learner._network.matcher.resize(seen), rows, 0.01)
+        found[name] = torch.cat([g.flatten() for g in gradients.values()]), outer, torch.rand(1)
+    (reference, outer, drawn), (gradient, same_outer, also_drawn) = found["exact"], found[mode]
+    assert torch.equal(outer, same_outer)
+    assert torch.equal(drawn, also_drawn)
+    if mode != "finite-difference":
+        torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-6 * float(reference.abs().max()) + 1e-12)
+
+
+def test_beta_in_the_virtual_steps_is_a_field(make, batch):
+    outers = []
+    for fields in ({}, {"inner_beta": False}, {"inner_beta": False, "beta": 1.0}, {"beta": 1.0}):
+        learner = make(L2TWW, **fields)
+        asked = batch()
+        x, seen = learner._network.predictor.backbone.view(asked.canvas), learner._sources(asked.canvas)
+        rows = {n: row.detach() for n, row in learner._meta(learner._meta.pool(seen)).rows().items()}
+        outers.append(learner.meta_gradient(x, asked.targets, learner._network.matcher.resize(seen), rows, 0.05)[1])
+    plain, without, without_of_one, of_one = outers
+    assert not torch.equal(plain, without)
+    assert torch.equal(without, without_of_one)
+    assert torch.equal(without, of_one)
 
 
 def test_several_betas_and_meta_rates_are_all_tried(task):

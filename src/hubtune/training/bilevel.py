@@ -1,7 +1,8 @@
 """Gradients through training: how the loss after a few SGD steps depends on what those steps minimised."""
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -59,9 +60,10 @@ def hypergradient(
     paper's plain gradient descent. ``adapt_loss=None`` is the two-stage scheme that the paper compares with.
 
     Calls: the outer loss is called once. In mode "exact" with memory "store" the others are called exactly once a step, in order; else
-    twice a step, the second time in reverse order. A loss that draws random numbers or counts its calls therefore needs "exact" with
-    "store". BatchNorm in training mode moves its running statistics at every call. Put the buffers back afterwards, or let the call move
-    copies: ``functional_call(net, {**params, **{k: b.clone() for k, b in net.named_buffers()}}, images)``.
+    twice a step, the second time in reverse order, where it draws from torch's global generators the random numbers of the first time
+    (dropout stays the same). A loss that counts its calls needs "exact" with "store". BatchNorm in training mode moves its running
+    statistics at every call. Put the buffers back afterwards, or let the call move copies:
+    ``functional_call(net, {**params, **{k: b.clone() for k, b in net.named_buffers()}}, images)``.
 
     Cost: weights that meta-networks compute from fixed features are the same in every step. Compute them once, pass *them* as
     ``meta_params``, and send the returned gradients through the meta-networks in one ``torch.autograd.backward``.
@@ -171,14 +173,19 @@ def _record_graph(loss: _Loss, theta: Vector, phi: Vector, displacement: float) 
 def _record_point(loss: _Loss, theta: Vector, phi: Vector, displacement: float) -> tuple[Vector, _Pullback]:
     """The gradient by theta, and a pullback that remembers theta only and builds the graph when it is used."""
 
+    again = _same_draws()
+
     def pullback(v: Vector, *, of_theta: bool, of_phi: bool) -> tuple[Vector, Vector]:
-        return _record_graph(loss, theta, phi, displacement)[1](v, of_theta=of_theta, of_phi=of_phi)
+        with again():
+            by_graph = _record_graph(loss, theta, phi, displacement)[1]
+        return by_graph(v, of_theta=of_theta, of_phi=of_phi)
 
     return _gradient(loss(theta, phi), theta), pullback
 
 
 def _record_difference(loss: _Loss, theta: Vector, phi: Vector, displacement: float) -> tuple[Vector, _Pullback]:
     """The gradient by theta, and an approximate pullback: (grad L(theta + h v / |v|) - grad L(theta)) |v| / h by theta and by phi."""
+    again = _same_draws()
     by_theta, by_phi = _split(_gradient(loss(theta, phi), theta + phi), len(theta))
 
     def pullback(v: Vector, *, of_theta: bool, of_phi: bool) -> tuple[Vector, Vector]:
@@ -186,11 +193,28 @@ def _record_difference(loss: _Loss, theta: Vector, phi: Vector, displacement: fl
         # The floor keeps v = 0 (a dead outer loss) from dividing by zero; the difference, and so the product, is then zero.
         scale = displacement / norm.clamp_min(torch.finfo(norm.dtype).tiny)
         moved = _leaves(x + scale * y for x, y in zip(theta, v, strict=True))
-        there = _gradient(loss(moved, phi), moved * of_theta + phi * of_phi)
+        with again():
+            there = _gradient(loss(moved, phi), moved * of_theta + phi * of_phi)
         products = tuple(x / scale for x in _add(there, -1.0, by_theta * of_theta + by_phi * of_phi))
         return _split(products, len(theta) * of_theta)
 
     return by_theta, pullback
+
+
+def _same_draws() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """A context in which torch's global generators draw what they would draw now; outside of it they go on undisturbed."""
+    state = torch.get_rng_state()
+    states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+    @contextlib.contextmanager
+    def again() -> Iterator[None]:
+        with torch.random.fork_rng(devices=range(len(states))):
+            torch.set_rng_state(state)
+            for device, each in enumerate(states):
+                torch.cuda.set_rng_state(each, device)
+            yield
+
+    return again
 
 
 _RECORDERS = {

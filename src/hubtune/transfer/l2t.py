@@ -30,8 +30,8 @@ class L2T(TransferMethod):
 
     Source: Jang et al., Learning What and Where to Transfer, 2019; Algorithm 1.
     Differs from the paper, as the authors' code does: the virtual steps have the momentum and weight decay of the target's optimizer and
-    continue its momentum, and beta multiplies their loss (``inner_momentum``, ``inner_weight_decay``: with both off and beta 1 they are the
-    paper's plain gradient descent). Differs from the authors' code: BatchNorm statistics do not move in the virtual steps
+    continue its momentum, and beta multiplies their loss (``inner_momentum``, ``inner_weight_decay``, ``inner_beta``: with all three off
+    they are the paper's plain gradient descent). Differs from the authors' code: BatchNorm statistics do not move in the virtual steps
     (``restore_batch_norm``).
     """
 
@@ -40,6 +40,8 @@ class L2T(TransferMethod):
     source_maps: SourceMaps = "raw"
     """raw: as the sources compute them, as in the paper. unit: each map of each image over its root mean square, so that the matching
     weighs alike whatever the family of a source, and large maps do not drown the task's loss."""
+    inner_beta: bool = True
+    """Whether beta is part of the virtual steps' matching loss as well, as in the authors' code; in the paper's text it is not."""
     inner_steps: Annotated[int, Field(ge=1)] = 2
     """T, virtual steps on the matching loss."""
     adapt: bool = True
@@ -55,7 +57,7 @@ class L2T(TransferMethod):
     meta_interval: Annotated[int, Field(ge=1)] = 1
     """Steps of the target for each step of the meta-networks, the costly part."""
     restore_batch_norm: bool = True
-    """Whether the virtual steps leave BatchNorm's running statistics as they are."""
+    """Whether the virtual steps leave BatchNorm's running statistics as they are; else one update, the first virtual step's, is kept."""
     hypergradient: Literal["exact", "recompute", "finite-difference"] = "exact"
     """recompute: exact with less memory for more time. finite-difference: a rough approximation, see `hypergradient`."""
     meta_patience: Annotated[int, Field(ge=1)] = 20
@@ -100,6 +102,7 @@ class L2T(TransferMethod):
             optimization=self.optimization(self.learning_rate),
             meta_options=MetaOptions(
                 beta=variant.beta,
+                inner_beta=self.inner_beta,
                 inner_steps=self.inner_steps,
                 adapt=self.adapt,
                 inner_momentum=self.inner_momentum,

@@ -37,20 +37,13 @@ MODES: dict[str, dict[str, Any]] = {
     "finite-difference": {"mode": "finite-difference"},
 }
 
-WARNINGS = {
-    1: "lambda is 0 for every pair and image: ReLU6 passes no gradient there, so nothing is transferred any more and the meta-networks "
-    "cannot change that; raise lambda_bias, or choose a smaller meta_learning_rate",
-    2: "lambda is 6 for every pair and image: ReLU6 passes no gradient there, so the meta-networks cannot change it any more; "
-    "lower lambda_bias, raise beta, or choose a smaller meta_learning_rate",
-}
-"""Said once."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class MetaOptions:
     """How the meta-networks learn; the fields of the method ``l2t-ww`` say what each means."""
 
     beta: float
+    inner_beta: bool
     inner_steps: int
     adapt: bool
     inner_momentum: bool
@@ -137,7 +130,8 @@ class L2TLearner(Learner):
         self._meta_optimizer = torch.optim.Adam(meta.parameters(), meta_options.learning_rate, weight_decay=meta_options.weight_decay)
         self._statistics = Statistics(meta).to(runtime.device)
         self._memory = MODES[meta_options.hypergradient]
-        self._counts = {"steps": 0, "meta_steps": 0, "skipped": 0, "skipped_in_a_row": 0, "warned": 0}
+        self._counts = {"steps": 0, "meta_steps": 0, "skipped": 0, "skipped_in_a_row": 0}
+        self._stuck = ""
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         rate = self._options.learning_rate * learning_rate_factor(
@@ -215,7 +209,8 @@ class L2TLearner(Learner):
             try:
                 return self.meta_gradient(*arguments)
             except RuntimeError as error:
-                if not (is_out_of_memory(error) and self.halve_chunks()):
+                # One of several processes cannot begin again alone: the others wait in the middle of theirs.
+                if not (is_out_of_memory(error) and self._runtime.processes == 1 and self.halve_chunks()):
                     raise
 
     def meta_gradient(
@@ -232,9 +227,9 @@ class L2TLearner(Learner):
         """
         options = self._meta_options
         params = dict(self._network.named_parameters())
-        buffers = dict(self._network.named_buffers())
-        if options.restore_batch_norm:
-            buffers = {name: value.clone() for name, value in buffers.items()}
+        buffers = {name: value.clone() for name, value in self._network.named_buffers()}
+        inner_beta = options.beta if options.inner_beta else 1.0
+        passes: list[None] = []
 
         def task_loss(theta: dict[str, Tensor]) -> Tensor:
             outputs, _ = functional_call(self._virtual, {**theta, **buffers}, (x,))
@@ -242,7 +237,11 @@ class L2TLearner(Learner):
 
         def inner_loss(theta: dict[str, Tensor], weights: dict[str, Tensor]) -> Tensor:
             outputs, distances = functional_call(self._virtual, {**theta, **buffers}, (x, resized))
-            matching = options.beta * weighted(weights, distances).mean()
+            if not passes and not options.restore_batch_norm:
+                for name, value in self._network.named_buffers():
+                    value.copy_(buffers[name])
+            passes.append(None)
+            matching = inner_beta * weighted(weights, distances).mean()
             return matching if options.adapt else matching + self._task.loss(outputs, targets, **self._smoothing).mean()
 
         try:
@@ -276,14 +275,18 @@ class L2TLearner(Learner):
         return [part.view_as(x) for part, x in zip(mean.split([x.numel() for x in tensors]), tensors, strict=True)]
 
     def _watch(self, amounts: Amounts) -> None:
-        """Say once when ReLU6 passes no gradient to any pair."""
-        if self._counts["warned"] or self._counts["steps"] % CHECK_EVERY or not self._meta.g:
+        """Say once when ReLU6 passes no gradient to any pair. Some pairs at 0 are a choice; all at one end or the other are not."""
+        if self._stuck or self._counts["steps"] % CHECK_EVERY or not self._meta.g:
             return
         pairs = torch.cat(list(amounts.pairs.values()), 1)
-        dead, saturated = bool((pairs <= 0).all()), bool((pairs >= LARGEST_AMOUNT).all())
-        if dead or saturated:
-            self._counts["warned"] = 1 + saturated
-            warnings.warn(WARNINGS[self._counts["warned"]], stacklevel=2)
+        dead, saturated = int((pairs <= 0).all(0).sum()), int((pairs >= LARGEST_AMOUNT).all(0).sum())
+        if dead + saturated == pairs.shape[1]:
+            self._stuck = (
+                f"for every image lambda is 0 for {dead} and {LARGEST_AMOUNT:g} for {saturated} of {pairs.shape[1]} pairs: ReLU6 passes no "
+                f"gradient there, so g learns nothing more; {'raise' if dead >= saturated else 'lower'} lambda_bias, or choose a smaller "
+                "meta_learning_rate"
+            )
+            warnings.warn(self._stuck, stacklevel=2)
 
     def halve_chunks(self) -> bool:
         """Keep fewer graphs; BatchNorm and the virtual steps want the batch whole."""
@@ -301,9 +304,21 @@ class L2TLearner(Learner):
         matching["progress"], rows = self._statistics.summary()
         for pair, row in zip(matching["pairs"], rows, strict=True):
             pair.update(row)
-        found: dict[str, Any] = {"matching": matching, **{name: self._counts[name] for name in ("meta_steps", "skipped")}}
-        if self._counts["warned"]:
-            found["warnings"] = [WARNINGS[self._counts["warned"]]]
+        matching["where"] = bool(self._meta.g)
+        return {"matching": matching, **{name: self._counts[name] for name in ("meta_steps", "skipped")}, "warnings": self._warnings()}
+
+    def _warnings(self) -> list[str]:
+        found = [self._stuck] if self._stuck else []
+        if self._counts["skipped"]:
+            found.append(
+                f"{self._counts['skipped']} gradients of the meta-networks were no numbers and were skipped; "
+                "choose a smaller learning rate or beta"
+            )
+        if self._counts["steps"] and not self._counts["meta_steps"]:
+            found.append(
+                f"the meta-networks never learnt: {self._counts['steps']} steps of the target with meta_interval = "
+                f"{self._meta_options.interval} and {self._counts['skipped']} skipped; train longer, or choose a smaller meta_interval"
+            )
         return found
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
@@ -327,6 +342,7 @@ class L2TLearner(Learner):
         return {name: part.state_dict() for name, part in self._parts().items()} | {
             "counts": dict(self._counts),
             "memory": dict(self._memory),
+            "stuck": self._stuck,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -334,3 +350,4 @@ class L2TLearner(Learner):
             part.load_state_dict(state[name])
         self._counts = dict(state["counts"])
         self._memory = dict(state["memory"])
+        self._stuck = state["stuck"]

@@ -102,7 +102,7 @@ class Sources:
         try:
             self._device = runtime.device if device is None else torch.device(device)
             self._backbones = [backbone.to(self._device, memory_format=torch.channels_last) for backbone in backbones]  # pyright: ignore[reportCallIssue]
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that there is CUDA
             raise ConfigurationError(
                 f"source_device = {device!r} cannot be used ({error}); expected a device such as 'cpu' or 'cuda:1'"
             ) from error

@@ -12,6 +12,7 @@ from hubtune.errors import ConfigurationError
 
 CONFIGURATIONS = ("single", "one-to-one", "all-to-all")
 
+_EXPECTED = f"expected {', '.join(CONFIGURATIONS)}, or pairs source-layer:target-layer such as layer3.4:stages.2"
 _STEM = re.compile(r"(features\.)?(stem|act|bn|conv|norm|relu|pool)", re.IGNORECASE)
 
 
@@ -20,7 +21,12 @@ def _read_matching(value: Any) -> Any:
     if isinstance(value, list | tuple):
         if len(value) == 1 and isinstance(value[0], str) and ":" not in value[0]:
             return value[0]
-        return tuple(tuple(part.split(":")) if isinstance(part, str) else part for part in value)
+        pairs = tuple(tuple(part.rsplit(":", 1)) if isinstance(part, str) else part for part in value)
+        if any(len(pair) != 2 for pair in pairs):
+            raise ValueError(_EXPECTED)
+        return pairs
+    if value not in CONFIGURATIONS:
+        raise ValueError(_EXPECTED)
     return value
 
 

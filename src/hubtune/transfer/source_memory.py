@@ -62,11 +62,14 @@ class SourceMemory:
         """Compute everything, unless it turns out too large; then never ask again."""
         reflections, self._reflections = self._reflections, 0
         chunks = [list(range(start, min(start + CHUNK, len(self._split)))) for start in range(0, len(self._split), CHUNK)]
-        canvases = [self._split.canvas(rows, self._canvas_size).to(batch.canvas.device) for rows in chunks]
+        canvases: list[Tensor] = []
         parts: list[list[Observation]] = []
         try:
             for mirror in range(reflections):
-                for canvas in canvases:
+                for number, rows in enumerate(chunks):
+                    if not mirror:
+                        canvases.append(self._split.canvas(rows, self._canvas_size).to(batch.canvas.device))
+                    canvas = canvases[number]
                     parts.append(self._sources(canvas.flip(-1) if mirror else canvas, maps=maps, logits=logits))
                     images = len(self._split) * reflections
                     if _bytes(parts[0]) / len(canvases[0]) * images + images * canvas[0].numel() > LIMIT:

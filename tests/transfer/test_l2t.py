@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -430,6 +431,20 @@ def test_several_betas_and_meta_rates_are_all_tried(task):
     assert [(each.beta, each.meta_learning_rate) for each in swept] == [(0.5, 1e-3), (0.5, 1e-2), (2.0, 1e-3), (2.0, 1e-2)]
     # One value is the same training however it is written.
     assert L2TWW(beta=(0.5,)).variants(task) == L2TWW(beta=0.5).variants(task)
+
+
+def test_a_network_of_ones_own_is_a_target(make, batch, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+    code = page.partition("## A network to deploy")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "network_of_my_own.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    learner = make(L2TWW, target="network_of_my_own:tiny", target_input_size=32)
+    assert torch.isfinite(learner.step(batch(), 0.0)["meta_loss"])
+    assert [layer.name for layer in learner._network.layers] == ["first", "second"]
+    with pytest.raises(ConfigurationError, match=r"target = Sequential\(\): a network was given.*register_model"):
+        L2TWW(target=torch.nn.Sequential())
+    with pytest.raises(ConfigurationError, match="no_such_module.*cannot be imported"):
+        L2TWW(target="no_such_module:tiny")
 
 
 def test_mistakes(task):

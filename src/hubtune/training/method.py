@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import textwrap
 import types
 import typing
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class Method:
                 object.__setattr__(self, name, adapter.validate_python(getattr(self, name)))
             except ValidationError as error:
                 details = "; or ".join(dict.fromkeys(e["msg"] for e in error.errors(include_url=False)))
-                mistakes.append(f"{name} = {getattr(self, name)!r}: {details}")
+                mistakes.append(f"{name} = {textwrap.shorten(repr(getattr(self, name)), 200)}: {details.removeprefix('Value error, ')}")
         mistakes += self.mistakes() if not mistakes else []
         if mistakes:
             raise ConfigurationError(f"{self.name} cannot be configured so:\n  " + "\n  ".join(mistakes))

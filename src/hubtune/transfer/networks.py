@@ -1,5 +1,6 @@
 """The two sides of a transfer: frozen sources, and a target that starts from random weights."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -167,9 +168,22 @@ def of_unit_square(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
 def registered(name: str) -> Blueprint:
     """An architecture of timm or of ``hubtune.nets`` with the input size and pixel statistics that it is registered with.
 
+    Args:
+        name: of the architecture; of ``my.module:name`` the module, which registers it with timm, is imported first.
+
     Raises:
         UnknownNameError: no such architecture.
+        ConfigurationError: the module cannot be imported.
     """
+    module, _, name = name.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the module of target {module}:{name} cannot be imported ({error}); expected my.module:name, where importing my.module "
+            "registers the function `name` with timm.models.register_model"
+        ) from error
     blueprint = Blueprint(architecture=name)
     cfg = get_pretrained_cfg(name)
     return blueprint if cfg is None else Blueprint(architecture=name, pretrained_cfg=cfg.to_dict(remove_source=True))
@@ -179,7 +193,7 @@ def make_target(name: str, input_size: int | None, task: Task, seed: int) -> Sin
     """A network with random weights and a head for the task; the same weights that training from scratch starts with.
 
     Args:
-        name: of an architecture of timm or of ``hubtune.nets``.
+        name: as ``registered`` takes it.
         input_size: side in pixels of its input; None is the architecture's own.
 
     Raises:
@@ -196,9 +210,9 @@ def make_target(name: str, input_size: int | None, task: Task, seed: int) -> Sin
             "leave target_input_size out for the architecture's own"
         ) from error
     card = ModelCard(
-        name=name,
-        source=f"timm:{name}",
-        architecture=name,
+        name=blueprint.architecture,
+        source=f"timm:{blueprint.architecture}",
+        architecture=blueprint.architecture,
         pretraining="none",
         paradigm="random weights",
         params=size.params,

@@ -3,9 +3,10 @@
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from torch import nn
 
 from hubtune.errors import ConfigurationError, UnknownNameError
 from hubtune.hub import Backbone
@@ -25,6 +26,15 @@ LARGE_INPUT = 64
 Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
 
 
+def _no_module(target: Any) -> Any:
+    if isinstance(target, nn.Module):
+        raise ValueError(
+            "a network was given, expected the name by which it can be built again: register a function for it with "
+            "timm.models.register_model (docs/extending.md shows how) and give that name"
+        )
+    return target
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransferMethod(TrainedMethod):
     """Train a target from random weights with the help of frozen sources: all the models that are handed over. Abstract.
@@ -37,8 +47,8 @@ class TransferMethod(TrainedMethod):
     swept: ClassVar[tuple[str, ...]] = ("learning_rates",)
     """Fields of several values; every combination is tried, and the best by validation is kept."""
 
-    target: str = "vgg9"
-    """The network to train: a name of timm's or of ``hubtune.nets``."""
+    target: Annotated[str, BeforeValidator(_no_module)] = "vgg9"
+    """The network to train: a name of timm's or of ``hubtune.nets``, or my.module:name where my.module registers its own with timm."""
     target_input_size: Annotated[int, Field(ge=1)] | None = None
     """Side in pixels of the target's input; None is its architecture's own."""
     source_device: str | None = None
@@ -61,6 +71,8 @@ class TransferMethod(TrainedMethod):
         found = super().mistakes()
         try:
             registered(self.target)
+        except ConfigurationError as error:
+            found.append(str(error))
         except UnknownNameError as error:
             found.append(f"target = {self.target!r}: {str(error).split('; known')[0].split(' known:')[0]}")
         if self.batch_norm == "frozen":

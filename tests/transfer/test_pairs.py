@@ -1,7 +1,7 @@
 import pytest
 
 from hubtune.errors import ConfigurationError
-from hubtune.transfer import L2TW, L2TWW, AttentionTransfer
+from hubtune.transfer import L2TW, L2TWW, AttentionTransfer, FeatureMatching
 from hubtune.transfer.networks import Observer
 from hubtune.transfer.pairs import Layer, choose_pairs
 
@@ -75,3 +75,11 @@ def test_configurations_from_a_command_line_and_back():
     assert AttentionTransfer.from_config(method.config()) == method
     with pytest.raises(ConfigurationError, match="all-to-all"):
         L2TWW.from_config({"pairs": "everything"})
+
+
+@pytest.mark.parametrize("pairs", ["foo", ("foo",), ("a", "b:c"), (("a", "b", "c"),)])
+def test_what_is_no_matching_is_told_what_is(pairs):
+    with pytest.raises(
+        ConfigurationError, match=r"pairs = .*: expected single, one-to-one, all-to-all, or pairs source-layer:target-layer"
+    ):
+        FeatureMatching(pairs=pairs)

@@ -18,9 +18,9 @@ _STEM = re.compile(r"(features\.)?(stem|act|bn|conv|norm|relu|pool)", re.IGNOREC
 
 def _read_matching(value: Any) -> Any:
     """Pairs from a command line are spelled ``source-layer:target-layer``."""
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str) and ":" not in value[0]:
+        [value] = value
     if isinstance(value, list | tuple):
-        if len(value) == 1 and isinstance(value[0], str) and ":" not in value[0]:
-            return value[0]
         pairs = tuple(tuple(part.rsplit(":", 1)) if isinstance(part, str) else part for part in value)
         if any(len(pair) != 2 for pair in pairs):
             raise ValueError(_EXPECTED)

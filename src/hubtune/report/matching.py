@@ -20,7 +20,8 @@ def matching(record: Record, folder: Path) -> Section | None:
     found = record.summary.matching
     if found is None or not found.pairs:
         return None
-    charts = _charts(found) if found.where and any(pair.lambda_mean for pair in found.pairs) else []
+    varied = any(any(pair.lambda_std) for pair in found.pairs)
+    charts = _charts(found) if (varied if found.where is None else found.where) else []
     body = fill(
         "matching.html",
         picture=_picture(found),

@@ -310,7 +310,7 @@ class Matching(Part):
     target: Network = Network()
     progress: list[float] = Field(default=[], description="where in the training the lambdas were seen")
     pairs: list[MatchedPair] = []
-    where: bool = Field(default=True, description="whether the amount of each pair was learnt")
+    where: bool | None = Field(default=None, description="whether the amount of each pair was learnt; unknown where not said")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

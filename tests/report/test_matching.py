@@ -117,6 +117,9 @@ def test_amounts_that_were_not_learnt_are_drawn_alike(record, tmp_path):
     page = rendered(record, tmp_path)
     assert "the weights of their channels were learnt" in page.text
     assert "4.00 \N{MULTIPLICATION SIGN}" in page.text
+    # Learnt amounts that never varied are not amounts that were not learnt.
+    record["summary"]["matching"]["where"] = True
+    assert "A line's width is lambda" in rendered(record, tmp_path).text
 
 
 def test_names_are_text(record, tmp_path):

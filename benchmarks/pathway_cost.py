@@ -9,8 +9,8 @@ Source:    Shu et al. (2022), section 3.2: the cost "is at most k times of the s
 Expected:  operations: k without the generator, at most k + 0.15 with it, whatever m; time at m = 5: at most 2.3 (1.15 k) without,
            2.4 (1.2 k) with. Time grows with m although operations do not: every activated model has a cost that does not depend on
            its rows (forward and backward of 19 rows took 0.44 of 48 rows' time, not 0.40; of 10 rows 0.28, not 0.21).
-Found:     on a machine busy with other work, 4 rounds: 2.00 and 2.12 in operations at m = 5 and m = 10; in time 2.33 and 2.43 at m = 5,
-           just above what is expected, 2.96 and 3.03 at m = 10.
+Found:     12 rounds on a quiet machine: 2.00 and 2.12 in operations at m = 5 and m = 10; in time 2.23 and 2.37 at m = 5, as expected,
+           2.92 and 3.10 at m = 10.
 """
 
 import argparse

@@ -229,18 +229,19 @@ class L2TLearner(Learner):
         params = dict(self._network.named_parameters())
         buffers = {name: value.clone() for name, value in self._network.named_buffers()}
         inner_beta = options.beta if options.inner_beta else 1.0
-        passes: list[None] = []
+        moves = not options.restore_batch_norm
 
         def task_loss(theta: dict[str, Tensor]) -> Tensor:
             outputs, _ = functional_call(self._virtual, {**theta, **buffers}, (x,))
             return self._task.loss(outputs, targets, **self._smoothing).mean()
 
         def inner_loss(theta: dict[str, Tensor], weights: dict[str, Tensor]) -> Tensor:
+            nonlocal moves
             outputs, distances = functional_call(self._virtual, {**theta, **buffers}, (x, resized))
-            if not passes and not options.restore_batch_norm:
+            if moves:  # the first pass alone: how many follow depends on the mode
                 for name, value in self._network.named_buffers():
                     value.copy_(buffers[name])
-            passes.append(None)
+                moves = False
             matching = inner_beta * weighted(weights, distances).mean()
             return matching if options.adapt else matching + self._task.loss(outputs, targets, **self._smoothing).mean()
 

@@ -6,6 +6,9 @@ import pytest
 
 import hubtune as ht
 from hubtune.runs import runs_folder
+from hubtune.training.runtime import Runtime
+from hubtune.workflow.planning import Plan, Wanted
+from hubtune.workflow.running import CellRunner
 
 OPTIONS = [
     "--models",
@@ -33,3 +36,19 @@ def test_two_processes_tune_as_one(torchrun, task, task_file, hub, models_folder
     assert shared["chosen"]["config"]["learning_rates"] == alone.record["chosen"]["config"]["learning_rates"]
     for name, value in alone.metrics.items():
         assert shared["metrics"][name] == pytest.approx(value, rel=1e-3, abs=1e-5)
+
+
+def test_folders_are_there_before_any_process_goes_on(task, hub, tmp_path):
+    """The main process may be slow: another one makes no folder, and must find those of the trainings once it has been told."""
+
+    class Second(Runtime):
+        is_main = False
+
+        def on_main(self, find):
+            return find()
+
+    runner = CellRunner(root=tmp_path, runtime=Second(device_name="cpu"), workers=1)
+    plan = Plan(hub=hub, task=task, seed=0, input_size=None, precision="no", runner=runner)
+    method = ht.FineTune(steps=2, batch_size=12, learning_rates=(0.01,))
+    [outcome] = plan.do([Wanted(method=method, models=("vit",))])
+    assert not outcome.errors

@@ -60,12 +60,8 @@ class CellRunner:
             )
         jobs = {cell.id: (cell, hub.subset(cell.models), needs) for cell, needs in cells}
         work = Work(root=self.root, runtime=self.runtime, checkpoint_seconds=self.checkpoint_seconds)
-        outcomes: dict[str, Result | HubTuneError] = dict(
-            self.runtime.on_main(lambda: {id: result for id, (cell, *_) in jobs.items() if (result := work.finished(cell))})
-        )
+        outcomes: dict[str, Result | HubTuneError] = dict(self.runtime.on_main(partial(_begin, jobs, work)))
         pending = [job for id, job in jobs.items() if id not in outcomes]
-        if self.runtime.is_main:
-            _make_folders(work, pending)
         # The threads of a cell follow from the plan, not from what is already finished: a repeat computes with the same number.
         on_cpu = self.runtime.device.type == "cpu" and self.runtime.processes == 1
         threads = max(1, cores() // max(1, min(cores(), len(jobs)))) if on_cpu else None
@@ -83,14 +79,20 @@ class CellRunner:
         return SideBySide(workers=workers) if on_cpu and workers > 1 else OneProcess()
 
 
-def _make_folders(work: Work, pending: Sequence[Job]) -> None:
-    """Folders of the cells under way. A worker that does not find its own sees other files than this process."""
-    for cell, *_ in pending:
+def _begin(jobs: dict[str, Job], work: Work) -> dict[str, Result]:
+    """Results of finished cells by id, and folders for the others.
+
+    A worker that does not find its own sees other files than this process.
+    """
+    finished = {id: result for id, (cell, *_) in jobs.items() if (result := work.finished(cell))}
+    for id, (cell, *_) in jobs.items():
         folder = work.progress_folder(cell)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if id not in finished:
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{folder} cannot be made ({cause_of(error)}); name another folder in HUBTUNE_RUNS") from error
+    return finished
 
 
 def _do(job: Job, *, task: Task, work: Work, until: float | None) -> Result | HubTuneError:

@@ -100,6 +100,11 @@ class PathwayGenerator(nn.Module):
                 scores = scores + torch.randn_like(scores) * F.softplus(self.noise(features.float()))
             return scores.masked_fill(self.blocked, -torch.inf).softmax(1)
 
+    @torch.no_grad()
+    def prefer(self, scores: Float[Tensor, " m"]) -> None:
+        """Start from softmax(scores) for every image, before the trunk has learnt anything, rather than from equal weights."""
+        self.preferred.bias.copy_(scores)
+
     def _features(self, canvas: Tensor) -> Tensor:
         # One image has no batch statistics once the map is one pixel.
         with frozen(batch_norms(self.trunk) if len(canvas) == 1 else []):

@@ -23,6 +23,8 @@ from hubtune.training.seeds import derive
 from hubtune.training.trained_method import Rate, Rates, TrainedMethod
 
 Weight = Annotated[float, Field(ge=0)]
+PRIOR = 10.0
+"""Of the first weights' logarithms, for each 1 of validation accuracy: ten points of accuracy more, and a weight is e times as large."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,9 @@ class HubPathway(TrainedMethod):
     """Whether activated models are trained on their own losses too."""
     random_path: bool = False
     """The control: paths are drawn at random rather than generated."""
+    prior: Literal["auto"] | Weight = "auto"
+    """The first weights are softmax(prior times validation accuracy) of the heads on frozen features, equal at 0; auto: 10 where such heads
+    are trained first, else 0."""
     aggregator_init: Init = "identity"
     """identity: the hub starts as the weighted sum of its models' outputs; random: as a fresh linear layer."""
     head_first: Literal["auto"] | bool = "auto"
@@ -97,6 +102,11 @@ class HubPathway(TrainedMethod):
         [variant, *_] = self.variants(task)
         assert isinstance(variant, HubPathway)
         assert isinstance(variant.explore, float)
+        if self.prior != "auto" and self.prior and not self._fits_heads:
+            raise ConfigurationError(
+                f"prior = {self.prior} without heads that are first trained on frozen features, of whose accuracy it would be; "
+                "expected head_first=true, or prior=0"
+            )
         broken = find_broken(backbones, task, setting)
         self._check(backbones, broken)
         with torch.random.fork_rng(devices=[]):
@@ -105,10 +115,12 @@ class HubPathway(TrainedMethod):
             generator = self._generator(members)
             aggregator = Aggregator(len(members), members[0].head.out_features, self.aggregator_init)  # pyright: ignore[reportArgumentType]
         generator.blocked[broken] = True
-        if self.protocol != "paper" if self.head_first == "auto" else self.head_first:
-            for i, member in enumerate(members):
-                if i not in broken:
-                    fit_head(member.head, member.backbone, task, setting)  # pyright: ignore[reportArgumentType]
+        if self._fits_heads:
+            fitted = [
+                None if i in broken else fit_head(member.head, member.backbone, task, setting)  # pyright: ignore[reportArgumentType]
+                for i, member in enumerate(members)
+            ]
+            self._prefer(generator, fitted)
         return HubPathwayLearner(
             RoutedHub(members, generator, aggregator, self.top_k),
             task,
@@ -135,6 +147,16 @@ class HubPathway(TrainedMethod):
                 f"top_k = {self.top_k} with {usable} usable models in the hub; expected 1 to {usable}: "
                 "choose a smaller top_k or a larger hub" + (f" ({names} cannot be used)" if broken else "")
             )
+
+    @property
+    def _fits_heads(self) -> bool:
+        return self.protocol != "paper" if self.head_first == "auto" else self.head_first
+
+    def _prefer(self, generator: PathwayGenerator | RandomPathway, accuracies: Sequence[float | None]) -> None:
+        """Let the generator start from what the models are known to be good for."""
+        prior = PRIOR if self.prior == "auto" else self.prior
+        if isinstance(generator, PathwayGenerator):
+            generator.prefer(prior * torch.tensor([accuracy or 0.0 for accuracy in accuracies]))
 
     def _generator(self, members: Sequence[Single]) -> PathwayGenerator | RandomPathway:
         if self.random_path:

@@ -26,13 +26,16 @@ def linear_head(task: Task, backbone: Backbone, method: str) -> torch.nn.Linear:
 
 
 @torch.no_grad()
-def fit_head(head: torch.nn.Module, backbone: Backbone, task: Task, setting: Setting) -> None:
+def fit_head(head: torch.nn.Module, backbone: Backbone, task: Task, setting: Setting) -> float | None:
     """Train a linear head in place on the backbone's frozen features, at the rate that does best on the validation split.
 
     A head of another kind stays as it was drawn: there is no quick way to its best weights.
+
+    Returns:
+        its accuracy on the validation split; None where the head stayed as it was.
     """
     if not isinstance(head, torch.nn.Linear):
-        return
+        return None
     train = extract(backbone, task.train, setting.canvas_size, setting.runtime.device).embeddings
     val = extract(backbone, task.val, setting.canvas_size, setting.runtime.device).embeddings
     best = -1.0
@@ -43,3 +46,4 @@ def fit_head(head: torch.nn.Module, backbone: Backbone, task: Task, setting: Set
             best = score
             head.weight.copy_(weight)
             head.bias.copy_(bias)
+    return best

@@ -192,6 +192,26 @@ def test_paths_that_do_not_differ_are_said():
     assert one_path_warnings({}, 1) == []
 
 
+def test_a_prior_starts_from_what_frozen_features_are_good_for(hub, task, setting):
+    options = {"steps": 4, "batch_size": 12, "learning_rates": (0.01,), "generator_size": 16, "generator_width": 4}
+    backbones = [hub.load(name) for name in hub.names]
+    learner = ht.HubPathway(prior=7.0, **options).learner(backbones, task, [], setting)
+    routed = learner.predictor().eval()
+    accuracies = []
+    for member in routed.members:
+        single = member(task.val.canvas(range(len(task.val)), None)).argmax(1)
+        accuracies.append(single.eq(task.val.targets).float().mean())
+    weights = routed.generator(task.test.canvas(range(5), None))
+    torch.testing.assert_close(weights, (7 * torch.stack(accuracies)).softmax(0).expand(5, 3))
+    equal = ht.HubPathway(prior=0, **options).learner(backbones, task, [], setting).predictor().eval()
+    torch.testing.assert_close(equal.generator(task.test.canvas(range(5), None)), torch.full((5, 3), 1 / 3))
+
+
+def test_a_prior_without_heads_to_judge_by_is_said(experts, expert_task, setting):
+    with pytest.raises(ConfigurationError, match=r"prior = 5.0 without linear heads .* expected .* head_first=true"):
+        method(prior=5.0).variants(expert_task)
+
+
 def break_one(expert):
     expert.embed = lambda x: torch.full((len(x), 3), torch.nan)
 
@@ -244,9 +264,12 @@ def test_too_many_paths_for_a_hub_are_said(experts, expert_task, setting):
 
 
 def test_variants_try_each_rate_and_each_exploration(expert_task):
-    assert len(ht.HubPathway().variants(expert_task)) == 2
+    assert [(v.learning_rates, v.prior) for v in ht.HubPathway().variants(expert_task)] == [
+        ((rate,), prior) for rate in (0.001, 0.0001) for prior in (0.0, 10.0)
+    ]
+    assert len(ht.HubPathway(random_path=True).variants(expert_task)) == len(ht.HubPathway(head_first=False).variants(expert_task)) == 2
     assert [v.learning_rates for v in ht.HubPathway(protocol="paper").variants(expert_task)] == [(0.01,)]
-    swept = ht.HubPathway(explore=(0.0, 0.1), learning_rates=(0.1,)).variants(expert_task)
+    swept = ht.HubPathway(explore=(0.0, 0.1), prior=0, learning_rates=(0.1,)).variants(expert_task)
     assert [v.explore for v in swept] == [0.0, 0.1]
     paper = ht.HubPathway(protocol="paper")
     assert (paper.scheduled_steps(expert_task), paper.milestones) == (15_000, (0.4, 0.8))

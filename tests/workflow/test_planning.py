@@ -46,7 +46,7 @@ def test_several_methods_share_what_they_need(task, hub):
 
 
 @pytest.mark.parametrize(
-    ("method", "budget", "trained"), [(ht.FineTune(steps=6), 2, 4), (ht.HubPathway(steps=6), None, 2), (ht.LinearProbe(), 1, 1)]
+    ("method", "budget", "trained"), [(ht.FineTune(steps=6), 2, 4), (ht.HubPathway(steps=6), None, 4), (ht.LinearProbe(), 1, 1)]
 )
 def test_an_estimate_is_of_every_method(task, hub, method, budget, trained):
     estimated = estimate(task, hub, method, budget=budget)
@@ -58,7 +58,7 @@ def test_an_estimate_is_of_every_method(task, hub, method, budget, trained):
 def test_twice_the_steps_are_twice_the_seconds(task, hub, monkeypatch):
     monkeypatch.setattr("hubtune.workflow.estimating._seconds", lambda work: 1.6)  # 0.1 s an image, of whatever
     one, two = (
-        estimate(task, hub, ht.HubPathway(steps=steps, batch_size=10, learning_rates=(0.01,), evaluations=1))["seconds"]
+        estimate(task, hub, ht.HubPathway(steps=steps, batch_size=10, learning_rates=(0.01,), prior=0, evaluations=1))["seconds"]
         for steps in (5, 10)
     )
     assert two - one == pytest.approx(5 * 10 * 0.1)

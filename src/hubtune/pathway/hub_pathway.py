@@ -1,6 +1,7 @@
 """Hub-Pathway: for each image, which models of a hub it passes through."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -15,7 +16,7 @@ from hubtune.pathway.generator import PathwayGenerator, RandomPathway
 from hubtune.pathway.hub_pathway_learner import HubPathwayLearner, Loss
 from hubtune.pathway.routed_hub import RoutedHub
 from hubtune.pathway.sizing import auto_size, auto_width, costs
-from hubtune.tasks import Task
+from hubtune.tasks import Classification, Task
 from hubtune.training.heads import fit_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
@@ -23,8 +24,9 @@ from hubtune.training.seeds import derive
 from hubtune.training.trained_method import Rate, Rates, TrainedMethod
 
 Weight = Annotated[float, Field(ge=0)]
-PRIOR = 10.0
-"""Of the first weights' logarithms, for each 1 of validation accuracy: ten points of accuracy more, and a weight is e times as large."""
+Weights = Weight | Annotated[tuple[Weight, ...], Field(min_length=1)]
+PRIORS = (0.0, 10.0)
+"""Paths that start alike find partners that a prior overlooks; with 10, a model ten points more accurate starts with e times the weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class HubPathway(TrainedMethod):
     """First learning rates of the models, the best by validation is kept; auto as in fine-tune, by the paper's protocol 0.01."""
     generator_rate: Literal["auto"] | Rate = "auto"
     """The generator's first learning rate; auto: 0.001 with AdamW, since it starts at random, and that of the models with SGD."""
-    explore: Weight | Annotated[tuple[Weight, ...], Field(min_length=1)] = 0.1
+    explore: Weights = 0.1
     """lambda, the weight of L_explore; of several values the best by validation is kept; 0 leaves it out."""
     cost_weight: Weight = 0.0
     """Weight of the route's expected cost, in units of the mean model's, so that easy images take cheap paths; 0 leaves it out."""
@@ -62,9 +64,9 @@ class HubPathway(TrainedMethod):
     """Whether activated models are trained on their own losses too."""
     random_path: bool = False
     """The control: paths are drawn at random rather than generated."""
-    prior: Literal["auto"] | Weight = "auto"
-    """The first weights are softmax(prior times validation accuracy) of the heads on frozen features, equal at 0; auto: 10 where such heads
-    are trained first, else 0."""
+    prior: Literal["auto"] | Weights = "auto"
+    """The first weights are softmax(prior times validation accuracy) of the heads on frozen features, equal at 0; of several values the
+    best by validation is kept; auto: 0 and 10 where such heads are trained first, else 0."""
     aggregator_init: Init = "identity"
     """identity: the hub starts as the weighted sum of its models' outputs; random: as a fresh linear layer."""
     head_first: Literal["auto"] | bool = "auto"
@@ -82,13 +84,27 @@ class HubPathway(TrainedMethod):
 
     def variants(self, task: Task) -> list[Method]:
         rates = self.tried_rates(self.learning_rates)
-        weights = self.explore if isinstance(self.explore, tuple) else (self.explore,)
         norms = {rate: self._batch_norm(rate, rates) for rate in rates}
         return [
-            dataclasses.replace(self, learning_rates=(rate,), explore=weight, batch_norm=norms[rate])
-            for rate in rates
-            for weight in weights
+            dataclasses.replace(self, learning_rates=(rate,), explore=explore, prior=prior, batch_norm=norms[rate])
+            for rate, explore, prior in itertools.product(rates, _several(self.explore), self._priors(task))
         ]
+
+    def _priors(self, task: Task) -> tuple[float, ...]:
+        fits = self._fits_heads and task.kind == Classification.kind
+        if self.prior == "auto":
+            return PRIORS if fits and not self.random_path else (0.0,)
+        priors = _several(self.prior)
+        if any(priors) and not fits:
+            raise ConfigurationError(
+                f"prior = {self.prior} without linear heads that are first trained on frozen features, of whose accuracy it would be; "
+                "expected a classification task with head_first=true, or prior=0"
+            )
+        return priors
+
+    @property
+    def _fits_heads(self) -> bool:
+        return self.protocol != "paper" if self.head_first == "auto" else self.head_first
 
     def _batch_norm(self, rate: float, rates: tuple[float, ...]) -> Literal["train", "frozen"]:
         if self.batch_norm != "auto":
@@ -102,11 +118,7 @@ class HubPathway(TrainedMethod):
         [variant, *_] = self.variants(task)
         assert isinstance(variant, HubPathway)
         assert isinstance(variant.explore, float)
-        if self.prior != "auto" and self.prior and not self._fits_heads:
-            raise ConfigurationError(
-                f"prior = {self.prior} without heads that are first trained on frozen features, of whose accuracy it would be; "
-                "expected head_first=true, or prior=0"
-            )
+        assert isinstance(variant.prior, float)
         broken = find_broken(backbones, task, setting)
         self._check(backbones, broken)
         with torch.random.fork_rng(devices=[]):
@@ -116,11 +128,12 @@ class HubPathway(TrainedMethod):
             aggregator = Aggregator(len(members), members[0].head.out_features, self.aggregator_init)  # pyright: ignore[reportArgumentType]
         generator.blocked[broken] = True
         if self._fits_heads:
-            fitted = [
+            accuracies = [
                 None if i in broken else fit_head(member.head, member.backbone, task, setting)  # pyright: ignore[reportArgumentType]
                 for i, member in enumerate(members)
             ]
-            self._prefer(generator, fitted)
+            if isinstance(generator, PathwayGenerator):
+                generator.prefer(variant.prior * torch.tensor([accuracy or 0.0 for accuracy in accuracies]))
         return HubPathwayLearner(
             RoutedHub(members, generator, aggregator, self.top_k),
             task,
@@ -148,16 +161,6 @@ class HubPathway(TrainedMethod):
                 "choose a smaller top_k or a larger hub" + (f" ({names} cannot be used)" if broken else "")
             )
 
-    @property
-    def _fits_heads(self) -> bool:
-        return self.protocol != "paper" if self.head_first == "auto" else self.head_first
-
-    def _prefer(self, generator: PathwayGenerator | RandomPathway, accuracies: Sequence[float | None]) -> None:
-        """Let the generator start from what the models are known to be good for."""
-        prior = PRIOR if self.prior == "auto" else self.prior
-        if isinstance(generator, PathwayGenerator):
-            generator.prefer(prior * torch.tensor([accuracy or 0.0 for accuracy in accuracies]))
-
     def _generator(self, members: Sequence[Single]) -> PathwayGenerator | RandomPathway:
         if self.random_path:
             return RandomPathway(len(members))
@@ -169,6 +172,10 @@ class HubPathway(TrainedMethod):
         if width == "auto":
             width = 64 if paper else auto_width(members, size)
         return PathwayGenerator(len(members), size, width)
+
+
+def _several(weights: Weights) -> tuple[float, ...]:
+    return weights if isinstance(weights, tuple) else (weights,)
 
 
 @torch.no_grad()

@@ -1,24 +1,27 @@
-"""What a training step of Hub-Pathway costs, in training steps of one model.
+"""What a training step and a prediction of Hub-Pathway cost, in those of one model.
 
-Command:   OMP_NUM_THREADS=1 python benchmarks/pathway_cost.py            (a few minutes; --rounds 3 for a quick look)
+Command:   OMP_NUM_THREADS=1 python benchmarks/pathway_cost.py            (ten minutes; --rounds 3 for a quick look)
 Writes:    benchmarks/results/pathway_cost.json and .md
-Setting:   m ResNet-18 with random weights, images of 64 x 64, batch 48, k = 2, SGD with momentum; m = 5 and m = 10.
-Measured:  floating-point operations of a whole step (forward and backward, counted by torch), and processor time on one thread, everything
-           interleaved in one process: each round takes one step of each kind. Ratios are medians over rounds, with quartiles.
+Setting:   m ResNet-18 with random weights, images of 64 x 64, batch 48, k = 2, SGD with momentum; m = 5 and m = 10. "models alone" are the
+           m models on 48 k / m images each, one after another, with no routing at all: what routing could cost at least. "all models"
+           sends every image through all m. Predictions: 240 images, k = 1, beside the same models on the images that chose them.
+Measured:  floating-point operations (of steps: forward and backward, counted by torch), and processor time on one thread, everything
+           interleaved in one process: each round does each kind once. Ratios are medians over rounds, with quartiles.
 Source:    Shu et al. (2022), section 3.2: the cost "is at most k times of the single model fine-tuning"; the generator comes on top.
 Expected:  operations: k without the generator, at most k + 0.15 with it, whatever m; time at m = 5: at most 2.3 (1.15 k) without,
            2.4 (1.2 k) with. Time grows with m although operations do not: every activated model has a cost that does not depend on
-           its rows (forward and backward of 19 rows took 0.44 of 48 rows' time, not 0.40; of 10 rows 0.28, not 0.21).
-Found:     12 rounds on a quiet machine: 2.00 and 2.12 in operations at m = 5 and m = 10; in time 2.23 and 2.37 at m = 5, as expected,
-           2.92 and 3.10 at m = 10.
+           its rows (its weights, gradients and momentum go through memory), with or without routing. Prediction: at most 1.15.
 """
 
 import argparse
 import json
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -40,6 +43,7 @@ from hubtune.training.supervised import Optimization, SupervisedLearner
 RESULTS = Path(__file__).parent / "results"
 SIDE, BATCH, TOP_K = 64, 48, 2
 SGD = Optimization(learning_rate=0.01)
+CPU = Runtime(device_name="cpu")
 
 
 def resnet18(task: ht.Task) -> Single:
@@ -57,46 +61,94 @@ def resnet18(task: ht.Task) -> Single:
     return Single(backbone, task.head(backbone))
 
 
-def learners(models: int, task: ht.Task) -> dict[str, SupervisedLearner | HubPathwayLearner]:
-    """A single model, and a hub without and with a generator."""
-    setting = Setting(seed=0, canvas_size=SIDE, runtime=Runtime(device_name="cpu"))
+@dataclass(frozen=True)
+class Steps:
+    """Ways to make one training step."""
 
-    def hub(generated: bool) -> HubPathwayLearner:
-        members = [resnet18(task) for _ in range(models)]
-        size = auto_size(SIDE)
-        generator = PathwayGenerator(models, size, auto_width(members, size)) if generated else RandomPathway(models)
-        routed = RoutedHub(members, generator, Aggregator(models, 10), TOP_K)
-        return HubPathwayLearner(routed, task, steps=10**6, optimization=SGD, loss=Loss(explore=0.1, exploit=True), setting=setting)
+    models: int
+    task: ht.Task
 
-    single = SupervisedLearner(resnet18(task), task, steps=10**6, optimization=SGD, runtime=setting.runtime)
-    return {"single": single, "routed": hub(False), "routed, generator": hub(True)}
+    def ways(self) -> dict[str, Callable[[Batch], object]]:
+        alone = [self._single() for _ in range(self.models)]
+        ends = [BATCH * TOP_K * i // self.models for i in range(self.models + 1)]
+
+        def models_alone(batch: Batch) -> None:
+            for model, start, end in zip(alone, ends[:-1], ends[1:], strict=True):
+                model.step(batch.rows(0, end - start), 0.0)
+
+        ways: dict[str, Callable[[Batch], object]] = {"models alone": models_alone}
+        hubs = {"routed": hub_of(self.models, self.task), "routed, generator": hub_of(self.models, self.task, generated=True)}
+        hubs["all models"] = hub_of(self.models, self.task, k=self.models)
+        for name, learner in {"single": self._single(), **{name: self._learner(hub) for name, hub in hubs.items()}}.items():
+            ways[name] = partial(learner.step, progress=0.0)
+        return ways
+
+    def _single(self) -> SupervisedLearner:
+        return SupervisedLearner(resnet18(self.task), self.task, steps=10**6, optimization=SGD, runtime=CPU)
+
+    def _learner(self, hub: RoutedHub) -> HubPathwayLearner:
+        setting = Setting(seed=0, canvas_size=SIDE, runtime=CPU)
+        loss = Loss(explore=0.1, exploit=True)
+        return HubPathwayLearner(hub, self.task, steps=10**6, optimization=SGD, loss=loss, setting=setting)
 
 
-def measure(models: int, task: ht.Task, rounds: int) -> dict:
-    """Operations, and processor time, of each kind of step over those of a single model's."""
-    kinds = learners(models, task)
-    generator = torch.Generator().manual_seed(0)
-    canvas = torch.randint(0, 256, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    batch = Batch(canvas, torch.randint(0, 10, (BATCH,), generator=generator), torch.arange(BATCH))
-    operations, seconds = {}, {name: [] for name in kinds}
-    for name, learner in kinds.items():
+def hub_of(models: int, task: ht.Task, k: int = TOP_K, *, generated: bool = False) -> RoutedHub:
+    """Paths are at random, balanced over the models, unless a generator makes them."""
+    members = [resnet18(task) for _ in range(models)]
+    size = auto_size(SIDE)
+    generator = PathwayGenerator(models, size, auto_width(members, size)) if generated else RandomPathway(models)
+    return RoutedHub(members, generator, Aggregator(models, 10), k)
+
+
+def measure(ways: dict[str, Callable[[Batch], object]], batch: Batch, rounds: int, unit: str) -> dict[str, dict[str, Any]]:
+    """Operations, and processor time, of each way over those of ``unit``."""
+    operations, seconds = {}, {name: [] for name in ways}
+    for name, way in ways.items():
         with FlopCounterMode(display=False) as counter:
-            learner.step(batch, 0.0)
+            way(batch)
         operations[name] = counter.get_total_flops()
     for _ in range(rounds):
-        for name, learner in kinds.items():
+        for name, way in ways.items():
             started = time.process_time()
-            learner.step(batch, 0.0)
+            way(batch)
             seconds[name].append(time.process_time() - started)
-    row: dict = {"models": models, "single_seconds": median(seconds["single"])}
-    for name in kinds:
-        ratios = [own / single for own, single in zip(seconds[name], seconds["single"], strict=True)]
-        row[name] = {
-            "operations": operations[name] / operations["single"],
-            "time": median(ratios),
-            "quartiles": quantiles(ratios, n=4)[::2],
-        }
-    return row
+    found = {}
+    for name in ways:
+        ratios = [own / one for own, one in zip(seconds[name], seconds[unit], strict=True)]
+        found[name] = {"operations": operations[name] / operations[unit], "time": median(ratios), "quartiles": quantiles(ratios, n=4)[::2]}
+    return found
+
+
+def predictions(models: int, task: ht.Task) -> dict[str, Callable[[Batch], object]]:
+    """Ways to predict with k = 1. A generator that has just been made sends every image to the first model: paths are drawn instead."""
+    hub = hub_of(models, task, 1).eval()
+    generator = PathwayGenerator(models, auto_size(SIDE), auto_width(list(hub.members), auto_size(SIDE))).eval()  # pyright: ignore[reportArgumentType]
+    chosen = {}
+
+    @torch.inference_mode()
+    def routed(batch: Batch) -> None:
+        hub(batch.canvas)
+
+    @torch.inference_mode()
+    def with_generator(batch: Batch) -> None:
+        generator(batch.canvas)
+        hub(batch.canvas)
+
+    @torch.inference_mode()
+    def models_alone(batch: Batch) -> None:
+        if not chosen:
+            paths = hub.generator(batch.canvas).argmax(1)
+            chosen.update({i: batch.canvas[paths == i] for i in range(models)})
+        for i, canvas in chosen.items():
+            hub.members[i](canvas)
+
+    return {"models alone": models_alone, "routed": routed, "routed, generator": with_generator}
+
+
+def images(count: int) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    canvas = torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    return Batch(canvas, torch.randint(0, 10, (count,), generator=generator), torch.arange(count))
 
 
 def main() -> None:
@@ -106,20 +158,25 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     task = ht.Task.open("demo:digits")
-    rows = [measure(int(models), task, arguments.rounds) for models in arguments.models.split(",")]
+    results: dict[str, dict[str, Any]] = {}
+    for models in map(int, arguments.models.split(",")):
+        results[f"a training step, k = {TOP_K}, m = {models}"] = measure(
+            Steps(models, task).ways(), images(BATCH), arguments.rounds, "single"
+        )
+        results[f"a prediction, k = 1, m = {models}"] = measure(
+            predictions(models, task), images(5 * BATCH), arguments.rounds, "models alone"
+        )
     lines = [
-        f"# A step in single-model steps: ResNet-18, {SIDE} x {SIDE}, batch {BATCH}, k = {TOP_K}, one thread, {arguments.rounds} rounds\n",
-        "| m | step | operations | processor time (quartiles) |",
-        "| ---: | --- | ---: | ---: |",
+        f"# In steps of one model, or predictions of the models alone: ResNet-18, {SIDE} x {SIDE}, one thread, {arguments.rounds} rounds\n",
+        "| what | how | operations | processor time (quartiles) |",
+        "| --- | --- | ---: | ---: |",
     ]
-    for row in rows:
-        for name in ("routed", "routed, generator"):
-            low, high = row[name]["quartiles"]
-            lines.append(
-                f"| {row['models']} | {name} | {row[name]['operations']:.2f} | {row[name]['time']:.2f} ({low:.2f} to {high:.2f}) |"
-            )
+    for what, ways in results.items():
+        for how, found in ways.items():
+            low, high = found["quartiles"]
+            lines.append(f"| {what} | {how} | {found['operations']:.2f} | {found['time']:.2f} ({low:.2f} to {high:.2f}) |")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "pathway_cost.json").write_text(json.dumps(rows, indent=1))
+    (RESULTS / "pathway_cost.json").write_text(json.dumps(results, indent=1))
     (RESULTS / "pathway_cost.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

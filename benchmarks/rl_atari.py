@@ -26,29 +26,29 @@ from hubtune.errors import HubTuneError, TrainingError
 from hubtune.rl import PolicyMethod, Scratch, learn, open_policies, policy_method
 from hubtune.rl.experiment import POINTS, game_curve, plan_trainings
 from hubtune.rl.running import Training, finished, train_policy
-from hubtune.runs import runs_folder
+from hubtune.runs import lock, runs_folder, temporary_beside
 from hubtune.training.cells import Work
 from hubtune.training.runtime import Runtime
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = {"learn_from": 30, "evaluation_episodes": 1, "episode_frames": 400}
-KEY = ("role", "game", "label", "seed", "steps")
 POLICIES_PER_GAME = 40
 """Points of a curve that a row keeps."""
 
 
 class Results:
-    """Rows in a JSON file, written whole whenever one is added."""
+    """Rows in a JSON file, written whole whenever one is added; several processes may add to one file."""
 
     def __init__(self, path: Path):
         self._path = path
-        self.rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
 
     def add(self, row: dict[str, Any]) -> None:
-        self.rows = [old for old in self.rows if any(old[key] != row[key] for key in KEY)] + [row]
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"torch": torch.__version__, "rows": self.rows}, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self._path)
+        with lock(runs_folder() / f".{self._path.name}"):
+            rows = json.loads(self._path.read_text(encoding="utf-8"))["rows"] if self._path.exists() else []
+            rows = [old for old in rows if old["id"] != row["id"]] + [row]
+            temporary = temporary_beside(self._path)
+            temporary.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+            temporary.replace(self._path)
 
 
 def row_of(record: dict[str, Any], role: str) -> dict[str, Any]:
@@ -57,6 +57,7 @@ def row_of(record: dict[str, Any], role: str) -> dict[str, Any]:
     every = POINTS // POLICIES_PER_GAME
     curve = game_curve(record["games"], steps)[every - 1 :: every]
     return {
+        "id": record["id"],
         "role": role,
         "game": record["game"],
         "label": record["label"],

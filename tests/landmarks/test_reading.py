@@ -15,6 +15,14 @@ def rows(count: int) -> list[list]:
     return [[f"{shift}.png", *(value + shift for value in FACE)] for shift in range(count)]
 
 
+def test_two_files_of_one_split_are_said(table):
+    path = table(HEADER, *rows(6))
+    path.rename(path.with_name("train_a.csv"))
+    path.with_name("train_b.csv").write_text(path.with_name("train_a.csv").read_text())
+    with pytest.raises(DataError, match=r"train_a.csv and train_b.csv both are of the train split"):
+        ht.Task.open(f"points:{path.parent}")
+
+
 def test_a_plain_table(table):
     task = ht.Task.open(f"points:{table(HEADER, *rows(12))}", crop=1.0, heatmap_size=16)
     assert isinstance(task, Landmarks)

@@ -19,6 +19,8 @@ def test_a_vote_follows_the_majority_and_the_mean_decides_between_equals():
     assert vote([sure, unsure]).argmax(1).item() == 0
     probabilities = vote([logits(7, 3, seed=i) for i in range(4)]).exp()
     torch.testing.assert_close(probabilities.sum(1), torch.ones(7))
+    certain = torch.tensor([[200.0, 0.0, 1.0]])
+    assert vote([certain, certain]).isfinite().all()
 
 
 def test_an_ensemble_is_the_tasks_combination_of_its_members(task, hub):

@@ -5,6 +5,7 @@ import torch
 
 import hubtune as ht
 from hubtune.errors import ModelError
+from hubtune.pathway.batch_norm import batch_norms
 from hubtune.pathway.knowledge_flow import Flow, channels_of, flowing
 from hubtune.training.learner import Batch
 
@@ -63,3 +64,17 @@ def test_a_student_without_maps_inside_is_said(task, hub, setting):
     batch = Batch(task.train.canvas(range(4), None), task.train.targets[:4], torch.arange(4))
     with pytest.raises(ModelError, match=r"vit.*name a convolutional network"):
         learner.step(batch, 0.0)
+
+
+def test_statistics_are_those_of_the_student_alone(hub, task, setting):
+    """Estimating BatchNorm anew on the student alone finds what training left there: mixed maps have not moved it."""
+    seen = []
+    student = hub.load("resnet-a")
+    method = ht.KnowledgeFlow(steps=4, batch_size=12, learning_rates=(0.01,), student="resnet-a", head_first=False)
+    learner = method.learner([student, hub.load("resnet-b")], task, [], setting)
+    norms = batch_norms(learner.predictor())
+    for norm in norms:
+        norm.register_forward_hook(lambda module, args, output: seen.append(module.momentum) if module is norms[0] else None)
+    learner.step(Batch(task.train.canvas(range(12), None), task.train.targets[:12], torch.arange(12)), 0.0)
+    assert sorted(seen) == [0.0, 0.1]
+    assert all(norm.momentum == 0.1 for norm in norms)

@@ -79,7 +79,7 @@ def test_a_head_is_kept_as_far_as_the_actions_agree(sources, tiny):
     other = fresh_head(fresh_backbone(settings), 6, settings)
     note = kept_head(sources[0], other, (*ACTIONS, "A", "B"))
     assert note is not None
-    assert "has 4 actions and the game 6" in note
+    assert "has the 4 actions UP, RIGHT, DOWN, LEFT, and the game has the 6" in note
     kept = {name for name, value in other.state_dict().items() if torch.equal(value, own.state_dict().get(name, torch.zeros(())))}
     assert kept == {name for name in other.state_dict() if not name.startswith("advantage.2.")}
     wider = DuelingHead(own.in_features, 4, atoms=own.atoms, hidden=own.hidden + 1)

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from hubtune.errors import RunError
-from hubtune.runs import cache_folder, list_runs, lock, read_record, runs_folder, write_atomically, write_record
+from hubtune.errors import ConfigurationError, RunError
+from hubtune.runs import cache_folder, list_runs, lock, read_record, run_target, runs_folder, write_atomically, write_record
 
 
 def test_a_record_comes_back_as_json_values(tmp_path):
@@ -14,6 +14,21 @@ def test_a_record_comes_back_as_json_values(tmp_path):
     record = read_record(tmp_path)
     assert record["metrics"] == {"a": None, "b": 0.5}
     assert record["sizes"] == [1, 2]
+
+
+def test_a_run_replaces_runs_alone(tmp_path):
+    assert run_target(tmp_path) == tmp_path
+    write_record(tmp_path, {})
+    (tmp_path / "more").write_text("of the run")
+    assert run_target(tmp_path) == tmp_path
+    other = tmp_path / "thesis"
+    other.mkdir()
+    assert run_target(other) == other
+    (other / "chapter.txt").write_text("years of work")
+    for taken in (other, other / "chapter.txt"):
+        with pytest.raises(ConfigurationError, match="holds something else; expected a new or empty folder"):
+            run_target(taken)
+    assert run_target(tmp_path / "new") == tmp_path / "new"
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):

@@ -135,7 +135,7 @@ def test_nan_is_reported_early():
         def step(self, batch, progress):
             return {"loss": torch.tensor(float("nan"))}
 
-    with pytest.raises(Diverged, match="nan at step 10 of 1000"):
+    with pytest.raises(Diverged, match="nan by step 5 of 1000"):
         run(Bad(steps=1000))
 
 

@@ -57,6 +57,16 @@ def open_cofw(location: str, **options: Any) -> Landmarks:
     return _assemble(chosen, f"cofw:{folder.resolve()}", "cofw", sheets, COFW)
 
 
+def _files_by_split(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.csv")):
+        if split := split_in(file.stem):
+            if split in files:
+                raise DataError(f"{files[split].name} and {file.name} both are of the {split} split; expected one file for each")
+            files[split] = file
+    return files
+
+
 def open_points(location: str, **options: Any) -> Landmarks:
     """A CSV file of points with a header, or a folder of such files whose names hold train, val or test.
 
@@ -70,7 +80,7 @@ def open_points(location: str, **options: Any) -> Landmarks:
     """
     chosen = _Options("points", options, "images", "pairs", "normalizer")
     path = existing(location, "a CSV file of points, or a folder of them")
-    files = {"train": path} if path.is_file() else {split: file for file in sorted(path.glob("*.csv")) if (split := split_in(file.stem))}
+    files = {"train": path} if path.is_file() else _files_by_split(path)
     if "train" not in files:
         raise DataError(f"given {location!r}, where no CSV file has train in its name; expected at least that one")
     images = Path(chosen.own["images"]).expanduser() if chosen.own["images"] else None

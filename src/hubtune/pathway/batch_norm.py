@@ -36,6 +36,19 @@ def frozen(norms: Sequence[Norm]) -> Iterator[None]:
             norm.train()
 
 
+@contextlib.contextmanager
+def untouched(norms: Sequence[Norm]) -> Iterator[None]:
+    """Use the batch's statistics in training as ever, but leave the running ones as they are, while the block runs."""
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+
+
 @torch.no_grad()
 def reestimate(network: nn.Module, canvases: Iterable[UInt8[Tensor, "B 3 H W"]]) -> None:
     """Replace running statistics by their plain averages over some batches; nothing else changes, and all else is in evaluation mode.

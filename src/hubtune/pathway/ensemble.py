@@ -25,7 +25,7 @@ def vote(outputs: Sequence[Float[Tensor, "B C"]]) -> Float[Tensor, "B C"]:
     """
     probabilities = torch.stack([logits.softmax(-1) for logits in outputs])
     votes = nn.functional.one_hot(probabilities.argmax(-1), probabilities.shape[-1]).sum(0)
-    return ((votes + probabilities.mean(0)) / (len(outputs) + 1)).log()
+    return ((votes + probabilities.mean(0)) / (len(outputs) + 1)).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 @final

@@ -60,8 +60,8 @@ class PathwayGenerator(nn.Module):
     """G(x) = softmax(G_p(x) + eps * softplus(G_n(x))), one weight for each of m models, rows summing to one.
 
     eps ~ N(0, 1), drawn for each image and model, in training only; in evaluation G is a function of the image. G_p and G_n are linear
-    layers on one shared trunk, both zero at first: the weights then are equal but for noise of deviation log 2. Heads and softmax are
-    computed in float32 whatever the precision around them.
+    layers on one shared trunk, both zero at first: the weights then are equal (or, after ``prefer``, as preferred) but for noise of
+    deviation log 2. Heads and softmax are computed in float32 whatever the precision around them.
 
     Source: Shu et al. (2022), Equation 3.
     Differs from the paper: the trunk may see a smaller image than the models, and may be narrower, or shallow.

@@ -23,7 +23,7 @@ from hubtune.training.predictor import Single
 from hubtune.training.seeds import derive
 from hubtune.training.trained_method import Rate, Rates, TrainedMethod
 
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weights = Weight | Annotated[tuple[Weight, ...], Field(min_length=1)]
 PRIORS = (0.0, 10.0)
 """Paths that start alike find partners that a prior overlooks; with 10, a model ten points more accurate starts with e times the weight."""
@@ -38,10 +38,10 @@ class HubPathway(TrainedMethod):
 
     Source: Shu et al. (2022), Hub-Pathway: transfer learning from a hub of pre-trained models, Equations 1 to 6.
     Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
-    features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics as in fine-tune, and
-    the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of
-    batch 48, x 0.1 at 6,000 and 12,000, heads from N(0, 0.01), a generator of full size and width. The paper gives no value of lambda,
-    and leaves the models' costs out of account.
+    features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics as in fine-tune,
+    paths may start from what those heads are good for (``prior``), and the generator is as small as the hub's models make it
+    worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from
+    N(0, 0.01), a generator of full size and width. The paper gives no value of lambda, and leaves the models' costs out of account.
     """
 
     name: ClassVar[str] = "hub-pathway"
@@ -92,8 +92,10 @@ class HubPathway(TrainedMethod):
 
     def _priors(self, task: Task) -> tuple[float, ...]:
         fits = self._fits_heads and task.kind == Classification.kind
+        if self.random_path:
+            return (0.0,)
         if self.prior == "auto":
-            return PRIORS if fits and not self.random_path else (0.0,)
+            return PRIORS if fits else (0.0,)
         priors = _several(self.prior)
         if any(priors) and not fits:
             raise ConfigurationError(

@@ -211,7 +211,9 @@ class HubPathwayLearner(Learner):
     def summary(self) -> dict[str, Any]:
         """Mean pathway weights and activations of the models on the validation images, and a warning where the hub has collapsed."""
         shares = {what: dict(zip(self._names, values, strict=True)) for what, values in self._shares.items()}
-        warnings = collapse_warnings(shares.get("pathway_weights", {})) or one_path_warnings(shares.get("activated", {}), self._hub.top_k)
+        blocked = self._hub.generator.blocked.tolist()
+        usable = {what: {n: v for (n, v), no in zip(found.items(), blocked, strict=True) if not no} for what, found in shares.items()}
+        warnings = collapse_warnings(usable.get("pathway_weights", {})) or one_path_warnings(usable.get("activated", {}), self._hub.top_k)
         return {**shares, "warnings": warnings}
 
     def predictor(self) -> RoutedHub:
@@ -242,7 +244,7 @@ def collapse_warnings(weights: dict[str, float]) -> list[str]:
     """Hub collapse in words: one model has nearly all of the weight, so that the others were hardly tried."""
     return [
         f"hub collapse: {name} has {100 * weight:.1f} % of the pathway weight on the validation images, the other {len(weights) - 1} "
-        f"models share {100 * (1 - weight):.1f} %; raise explore, lower the learning rate, or tune {name} alone for less"
+        f"models share {100 * (1 - weight):.1f} %; raise explore, lower prior or the learning rate, or tune {name} alone for less"
         for name, weight in weights.items()
         if weight > COLLAPSE and len(weights) > 1
     ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hubtune.errors import ModelError
 from hubtune.hub import Backbone
+from hubtune.pathway.batch_norm import batch_norms, untouched
 from hubtune.pathway.multi_teacher import split_student
 from hubtune.tasks import Task
 from hubtune.training.heads import fit_head
@@ -112,7 +113,8 @@ class KnowledgeFlow(TrainedMethod):
         def objective(batch: Batch) -> Tensor:
             with torch.no_grad():
                 maps = [teacher.maps(teacher.view(batch.canvas)) for teacher in teachers]
-            with flowing(student, flow, maps):
+            # What is handed over is the student alone: its statistics must not be those of mixed maps.
+            with flowing(student, flow, maps), untouched(batch_norms(student)):
                 together = task.loss(network(batch.canvas), batch.targets, label_smoothing=self.label_smoothing)
             alone = task.loss(network(batch.canvas), batch.targets, label_smoothing=self.label_smoothing)
             return together + alone + self.dependency * flow.dependency()

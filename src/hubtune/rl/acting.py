@@ -69,7 +69,7 @@ class Player:
         Returns:
             Score and steps of the game, where it has ended.
         """
-        first, frame = not self._actions, self._frame
+        first, frame = not self._actions, self._frame.copy()  # a world may draw every frame into one buffer
         outcome = self._step(action)
         ended = outcome.over or (outcome.died and self._settings.life_loss_ends)
         replay.add(frame, action, self._settings.clipped(outcome.reward), ended=ended, cut=outcome.cut, first=first)

@@ -115,4 +115,4 @@ def write_video(pictures: tuple[UInt8[np.ndarray, "H W 3"], ...], path: Path, mi
         milliseconds: that each is shown.
     """
     first, *others = [Image.fromarray(picture).quantize(64, dither=Image.Dither.NONE) for picture in pictures]
-    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, optimize=False)
+    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, optimize=False, format="GIF")

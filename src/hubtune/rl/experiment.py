@@ -19,8 +19,9 @@ from hubtune.rl.methods import PolicyMethod
 from hubtune.rl.policy import SourcePolicy
 from hubtune.rl.running import VIDEO, Training, train_policy
 from hubtune.rl.world import world_named
-from hubtune.runs import Event, Listener, read_record, runs_folder, silent, write_atomically, write_record
+from hubtune.runs import Event, Listener, read_record, run_target, runs_folder, silent, write_atomically, write_record
 from hubtune.training.cells import Work
+from hubtune.training.loop import Diverged
 from hubtune.training.runtime import Runtime
 
 CHECKPOINT_SECONDS = 60.0
@@ -74,10 +75,11 @@ def learn(
         UnknownNameError: no such game.
         MissingExtraError: the games are not installed.
         ConfigurationError: a method that cannot take these sources, or no seed.
-        TrainingError: a training diverged, or the time was over.
+        TrainingError: every training diverged, or the time was over.
         RunError: a folder cannot be written.
     """
     started = time.monotonic()
+    target = None if out is None else run_target(out)
     if not methods or not seeds:
         raise ConfigurationError(f"{len(methods)} methods and {len(seeds)} seeds were given; expected at least one of each")
     trainings = plan_trainings(game, methods, sources, seeds)
@@ -91,15 +93,26 @@ def learn(
         deadline=None if time_limit is None else started + time_limit,
         checkpoint_seconds=checkpoint_seconds,
     )
-    records = []
+    if work.runtime.processes > 1:
+        raise ConfigurationError(f"torchrun started {work.runtime.processes} processes; expected one: a game is played by one process")
+    finished: list[tuple[Training, dict[str, Any]]] = []
+    diverged: dict[str, Diverged] = {}
     for place, training in enumerate(trainings):
-        record = train_policy(training, replace(work, on_progress=_Progress(training, place, len(trainings), on_event)))
+        try:
+            record = train_policy(training, replace(work, on_progress=_Progress(training, place, len(trainings), on_event)))
+        except Diverged as error:
+            diverged[f"{training.label}, seed {training.seed}"] = error
+            continue
         for note in record["notes"]:
             on_event(Event("train", detail=note))
-        records.append(record)
-    best = max(range(len(records)), key=lambda place: records[place]["metrics"]["test_score"])
-    record = _record(trainings, records, best, request or {})
-    folder = Path(out) if out is not None else root / _run_name(trainings, record)
+        finished.append((training, record))
+    failures = [f"{name}: {error}" for name, error in diverged.items()]
+    if not finished:
+        raise Diverged("no training ended well:\n  " + "\n  ".join(failures))
+    trainings, records = [training for training, _ in finished], [record for _, record in finished]
+    best = max(range(len(records)), key=lambda place: records[place]["history"][-1]["val_score"])
+    record = _record(trainings, records, best, request or {}, failures)
+    folder = target or root / _run_name(trainings, record)
     with write_atomically(folder) as written:
         leaf = work.folder(trainings[best].cell)
         shutil.copytree(leaf / "model", written / "model")
@@ -133,11 +146,24 @@ class _Progress:
         self._listener(Event("train", self._place * steps + step, self._trainings * steps, detail))
 
 
-def _record(trainings: Sequence[Training], records: Sequence[dict[str, Any]], best: int, request: dict[str, Any]) -> dict[str, Any]:
+def _labels(trainings: Sequence[Training]) -> list[str]:
+    """Of the group that each training belongs to; where one label stands for several configurations, with the fields that differ."""
+    configs = [training.method.config() for training in trainings]
+    labels = []
+    for training, config in zip(trainings, configs, strict=True):
+        others = [other for each, other in zip(trainings, configs, strict=True) if each.label == training.label]
+        fields = [name for name, value in config.items() if any(other.get(name) != value for other in others)]
+        labels.append(" ".join([training.label, *(f"{name}={config[name]}" for name in fields)]))
+    return labels
+
+
+def _record(
+    trainings: Sequence[Training], records: Sequence[dict[str, Any]], best: int, request: dict[str, Any], failures: Sequence[str]
+) -> dict[str, Any]:
     chosen = records[best]
     groups: dict[str, list[dict[str, Any]]] = {}
-    for training, record in zip(trainings, records, strict=True):
-        groups.setdefault(training.label, []).append(record)
+    for label, record in zip(_labels(trainings), records, strict=True):
+        groups.setdefault(label, []).append(record)
     return {
         "kind": "policy",
         "hubtune": hubtune.__version__,
@@ -166,7 +192,7 @@ def _record(trainings: Sequence[Training], records: Sequence[dict[str, Any]], be
             "groups": [_group(label, own) for label, own in groups.items()],
         },
         "environment": chosen["environment"],
-        "warnings": list(dict.fromkeys(note for record in records for note in record["notes"])),
+        "warnings": list(dict.fromkeys([*failures, *(note for record in records for note in record["notes"])])),
     }
 
 

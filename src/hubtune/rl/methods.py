@@ -57,7 +57,7 @@ class PolicyMethod(DataEfficientRainbow):
     def check(self, sources: Sequence[SourcePolicy]) -> None:
         """
         Raises:
-            ConfigurationError: too few sources, or sources that see other frames.
+            ConfigurationError: too few sources, or sources that see other frames or tell other returns apart.
         """
         if len(sources) < self.fewest:
             raise ConfigurationError(f"{self.name} was given {len(sources)} policies; expected at least {self.fewest}: name them by --from")
@@ -68,6 +68,12 @@ class PolicyMethod(DataEfficientRainbow):
                 raise ConfigurationError(
                     f"{source.name} sees {own.history} frames of {own.frame_size} pixels, and the settings say {seen[0]} of {seen[1]}; "
                     f"set history={own.history} and frame_size={own.frame_size}"
+                )
+            ends = (own.lowest_return, own.highest_return)
+            if ends != (self.lowest_return, self.highest_return):
+                raise ConfigurationError(
+                    f"{source.name} tells returns from {ends[0]} to {ends[1]} apart, and the settings say {self.lowest_return} to "
+                    f"{self.highest_return}; set lowest_return={ends[0]} and highest_return={ends[1]}"
                 )
 
     def single(self, source: SourcePolicy, actions: Sequence[str]) -> tuple[Single, tuple[str, ...]]:

@@ -29,6 +29,12 @@ def play_games(
         RunError: there is no policy.
         ConfigurationError: the game has another number of actions.
     """
+    if episodes < 1:
+        raise ConfigurationError(f"{episodes} episodes were asked for; expected at least 1")
+    if video is not None and (video.is_dir() or not video.parent.is_dir()):
+        raise ConfigurationError(
+            f"the video was asked to be written to {video}; expected a file, such as game.gif, in a folder that exists"
+        )
     network, card = load_policy(policy)
     settings = card.play
     make_world = world_named(game, settings)

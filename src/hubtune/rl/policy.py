@@ -85,9 +85,13 @@ class SourcePolicy:
     def head(self) -> DuelingHead:
         """The head, a fresh copy."""
         content = _read(self.file)
-        spec = content["predictor"]
-        head = DuelingHead.from_spec(spec["head"], spec["outputs"])
-        weights = rename(read_weights(self.file.parent / content["file"]), {HEAD: "", TRUNK: None})
+        try:
+            spec = content["predictor"]
+            head = DuelingHead.from_spec(spec["head"], spec["outputs"])
+            weights = self.file.parent / content["file"]
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{self.file} describes its network wrongly ({error!r}); run the command that made it again") from error
+        weights = rename(read_weights(weights), {HEAD: "", TRUNK: None})
         load_exactly(head, weights)
         return head
 
@@ -113,7 +117,7 @@ def fresh_head(backbone: Backbone, actions: int, settings: DataEfficientRainbow)
 def kept_head(source: SourcePolicy, fresh: DuelingHead, actions: Sequence[str]) -> str | None:
     """Take over into a fresh head what fits of a source's head.
 
-    With another number of actions the last layer of the advantages stays fresh; with another form all of it does.
+    With other actions the last layer of the advantages stays fresh; with another form all of it does.
 
     Returns:
         What was drawn anew and why, in a sentence; None where everything was taken over.
@@ -122,13 +126,14 @@ def kept_head(source: SourcePolicy, fresh: DuelingHead, actions: Sequence[str]) 
     if {**head.spec(), "sigma": 0} != {**fresh.spec(), "sigma": 0}:
         return f"{source.name}: the head is drawn anew, since it has another form: {head.spec()}, not {fresh.spec()}"
     weights = head.state_dict()
-    if head.out_features == fresh.out_features:
+    if list(source.card.actions) == list(actions):
         fresh.load_state_dict(weights)
         return None
     last = f"advantage.{len(head.advantage) - 1}."
     fresh.load_state_dict({name: value for name, value in weights.items() if not name.startswith(last)}, strict=False)
     return (
-        f"{source.name}: {source.card.game} has {head.out_features} actions and the game {len(actions)}; "
+        f"{source.name}: {source.card.game} has the {head.out_features} actions {', '.join(source.card.actions)}, and the game has the "
+        f"{len(actions)} actions {', '.join(actions)}; "
         "the last layer of the advantages is drawn anew, the rest of the head is kept"
     )
 
@@ -196,7 +201,10 @@ def open_policies(places: Sequence[Path | str]) -> list[SourcePolicy]:
             if "policy" not in content:
                 raise RunError(f"{file} describes a model that plays no game; give folders of policies")
             assert model.sha256 is not None
-            card = PolicyCard.from_dict(content["policy"])
+            try:
+                card = PolicyCard.from_dict(content["policy"])
+            except (KeyError, TypeError) as error:
+                raise RunError(f"{file} describes its policy wrongly ({error!r}); run the command that made it again") from error
             found.append(SourcePolicy(name=card.game, card=card, sha256=model.sha256, hub=hub, model=model.name, file=file))
     if len({policy.sha256 for policy in found}) < len(found):
         raise ConfigurationError(f"a policy was given twice among {', '.join(map(str, places))}; expected different ones")

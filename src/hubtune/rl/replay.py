@@ -95,7 +95,7 @@ class Replay:
     @property
     def ready(self) -> bool:
         """Whether any row can be drawn."""
-        return self.tree.total > 0
+        return not self.tree.total <= 0  # a priority that is no number must not end the learning unnoticed
 
     def stacks(self, places: Int[np.ndarray, " B"]) -> UInt8[np.ndarray, "B c s s"]:
         """The frames up to these rows, oldest first; black before a game began."""

@@ -117,7 +117,13 @@ def _train_and_write(training: Training, work: Work) -> None:
     # The games by which it is judged in the end are others than those of the curve.
     seed = derive(training.seed, "test")
     episodes = evaluate(start.policy, make_world, method, episodes=method.evaluation_episodes, seed=seed, device=device, filmed=True)
-    _write(training, work.folder(training.cell), learner, history, episodes, start.notes, world.name, world.actions)
+    notes = [*start.notes]
+    if method.steps <= max(method.learn_from, method.n_step):
+        notes.append(
+            f"nothing was learnt in {method.steps} steps: learning begins after learn_from = {method.learn_from} and looks "
+            f"n_step = {method.n_step} ahead; give more steps"
+        )
+    _write(training, work.folder(training.cell), learner, history, episodes, notes, world.name, world.actions)
 
 
 def _write(

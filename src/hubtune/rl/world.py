@@ -68,7 +68,7 @@ def world_named(game: str, settings: DataEfficientRainbow) -> MakeWorld:
     if name and module != "ALE":
         try:
             make = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
             raise UnknownNameError(f"no world {game!r}: {error}; expected the name of an Atari game, or my.module:World") from error
         if not callable(make):
             raise ConfigurationError(f"{game} is a {type(make).__name__}; expected a class that makes a world from settings")

@@ -2,7 +2,7 @@
 
 from hubtune.runs.events import Event, Listener, silent
 from hubtune.runs.folders import cache_folder, runs_folder
-from hubtune.runs.record import cause_of, list_runs, lock, read_record, temporary_beside, write_atomically, write_record
+from hubtune.runs.record import cause_of, list_runs, lock, read_record, run_target, temporary_beside, write_atomically, write_record
 
 __all__ = [
     "Event",
@@ -12,6 +12,7 @@ __all__ = [
     "list_runs",
     "lock",
     "read_record",
+    "run_target",
     "runs_folder",
     "silent",
     "temporary_beside",

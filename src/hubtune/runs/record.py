@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from hubtune.errors import RunError
+from hubtune.errors import ConfigurationError, RunError
 
 FORMAT = 1
 
@@ -23,7 +23,7 @@ FORMAT = 1
 def write_atomically(target: Path) -> Iterator[Path]:
     """Yield a new folder beside ``target``; rename it to ``target`` when the block ends without an error.
 
-    An older ``target`` is replaced. A reader sees the old folder or the new one, never a half-written one.
+    An older ``target`` is replaced. A reader sees the old folder, the new one, or for a moment none; never a half-written one.
 
     Raises:
         RunError: the folder cannot be written (no permission, disk full).
@@ -46,6 +46,23 @@ def write_atomically(target: Path) -> Iterator[Path]:
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def run_target(out: Path | str) -> Path:
+    """A folder that a run was asked to be written to, told before the work begins where it holds something else.
+
+    Raises:
+        ConfigurationError: it is a file, or a folder with files but no run.
+    """
+    folder = Path(out).expanduser()
+    if folder.is_dir() and ((folder / "record.json").exists() or not any(folder.iterdir())):
+        return folder
+    if folder.exists() or folder.is_symlink():
+        raise ConfigurationError(
+            f"the run was asked to be written to {folder}, which holds something else; expected a new or empty folder, or an older run, "
+            "which it would replace"
+        )
+    return folder
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def _one_step(learner: Learner, batches: Callable[[int], Batch], state: _State, 
         batch = batch.rows(runtime.rank * share, (runtime.rank + 1) * share)
     while True:
         # Whatever a step draws (dropout, noise) depends on the step alone, so that a resumed training draws the same.
-        torch.manual_seed(derive(plan.seed, "step", state.step, runtime.rank))
+        runtime.seed(derive(plan.seed, "step", state.step, runtime.rank))
         try:
             scalars = learner.step(batch, state.step / learner.steps)
             break
@@ -164,15 +164,22 @@ def _one_step(learner: Learner, batches: Callable[[int], Batch], state: _State, 
     state.losses.append(runtime.mean(scalars["loss"].detach()))
     state.step += 1
     if state.step % CHECK_EVERY == 0 or state.step == learner.steps:
+        _check(state.losses[-CHECK_EVERY:], state, learner)
         values = {name: float(value) for name, value in scalars.items()} | {"loss": float(state.losses[-1])}
-        if not bool(torch.isfinite(torch.stack(state.losses[-CHECK_EVERY:])).all()):
-            raise Diverged(
-                f"the loss is {values['loss']} at step {state.step} of {learner.steps}; choose a smaller learning rate or clip the gradient"
-            )
         plan.on_progress(state.step, learner.steps, values)
 
 
+def _check(losses: Sequence[torch.Tensor], state: _State, learner: Learner) -> None:
+    values = torch.stack(list(losses))
+    odd = values[~torch.isfinite(values)]
+    if len(odd):
+        raise Diverged(
+            f"the loss became {float(odd[0])} by step {state.step} of {learner.steps}; choose a smaller learning rate or clip the gradient"
+        )
+
+
 def _evaluate(learner: Learner, evaluate: Callable[[], dict[str, float]], state: _State, plan: Plan, runtime: Runtime) -> None:
+    _check(state.losses[-CHECK_EVERY:], state, learner)
     # Processes have BatchNorm statistics of their own: what follows from the metrics must not differ between them.
     metrics = runtime.on_main(evaluate)
     row = {"step": state.step, "progress": state.step / learner.steps, "train_loss": float(torch.stack(state.losses).mean())}
@@ -197,7 +204,8 @@ def _save(path: Path | None, learner: Learner, state: _State, runtime: Runtime) 
         return
     content = {
         "learner": learner.state_dict(),
-        "loop": {name: getattr(state, name) for name in ("step", "history", "best", "best_weights", "since_best", "losses")},
+        "loop": {name: getattr(state, name) for name in ("step", "history", "best", "best_weights", "since_best")}
+        | {"losses": torch.stack(state.losses) if state.losses else []},
     }
     temporary = path.with_suffix(".tmp")
     try:
@@ -218,4 +226,4 @@ def _restore(path: Path, learner: Learner, state: _State, runtime: Runtime) -> N
     except Exception as error:
         raise DamagedCheckpoint(f"the checkpoint {path} cannot be read ({error}); delete it to train from the start") from error
     for name, value in content["loop"].items():
-        setattr(state, name, value)
+        setattr(state, name, list(value) if name == "losses" else value)

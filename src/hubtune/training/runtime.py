@@ -46,9 +46,14 @@ class Runtime:
     @cached_property
     def device(self) -> torch.device:
         try:
-            return torch.device(self.device_name or str(self._state.device))
-        except RuntimeError as error:
-            raise ConfigurationError(f"device {self.device_name!r} is not known; expected a name such as 'cpu' or 'cuda:0'") from error
+            device = torch.device(self.device_name or str(self._state.device))
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigurationError(
+                f"device {self.device_name!r} is not known or not there ({(str(error).splitlines() or [''])[0]}); "
+                "expected a name such as 'cpu' or 'cuda:0'"
+            ) from error
+        return device
 
     @property
     def processes(self) -> int:
@@ -61,6 +66,12 @@ class Runtime:
     @property
     def is_main(self) -> bool:
         return self._state.is_main_process
+
+    def seed(self, seed: int) -> None:
+        """Seed what is drawn on the CPU and on the device: ``torch.manual_seed``, without a visit to every other accelerator."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def wait(self) -> None:
         """Wait for the other processes."""

@@ -14,7 +14,7 @@ from hubtune import report
 from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError, TrainingError
 from hubtune.hub import Hub
-from hubtune.runs import Event, Listener, read_record, runs_folder, silent, write_atomically, write_record
+from hubtune.runs import Event, Listener, read_record, run_target, runs_folder, silent, write_atomically, write_record
 from hubtune.selection import Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
@@ -85,6 +85,7 @@ def compare(
         RunError: a folder cannot be written.
     """
     started = time.monotonic()
+    target = None if out is None else run_target(out)
     contest = labelled(methods)
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers or len(set(numbers)) < len(numbers):
@@ -142,7 +143,7 @@ def compare(
         "environment": environment(),
         "warnings": [*task.notes, *(warning for played in rounds for warning in played.warnings())],
     }
-    folder = Path(out) if out is not None else root / _run_name(task, hub, contest, record["request"])
+    folder = target or root / _run_name(task, hub, contest, record["request"])
     return runtime.on_main(lambda: _written(folder, record, rounds, task, started))
 
 

@@ -67,7 +67,7 @@ def _fields(name: str) -> dict[str, Any]:
 def _inner(label: str, fields: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, str]:
     """The methods that a method is built on, by the field that holds their fields."""
     found = {inside: (what, fields[what]) for what, inside in BUILT_ON if what in fields and inside in fields}
-    return {inside: settings.get(f"{label}.{what}", default) for inside, (what, default) in found.items()}
+    return {inside: settings.get(f"{label}.{what}", settings.get(what, default)) for inside, (what, default) in found.items()}
 
 
 def _sorted_out(settings: Mapping[str, str], fields: dict[str, dict[str, Any]]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:

@@ -82,7 +82,10 @@ class Round:
 
     def warnings(self) -> Iterator[str]:
         for label, entry in self.entries.items():
-            found = entry.result.record.get("summary", {}).get("warnings", ()) if entry.result else ()
+            if entry.result is None:
+                yield f"{label}, seed {self.seed}: left out of the means: {entry.error}"
+                continue
+            found = entry.result.record.get("summary", {}).get("warnings", ())
             yield from (f"{label}, seed {self.seed}: {warning}" for warning in (*found, *entry.left_out))
 
 

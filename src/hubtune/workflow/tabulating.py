@@ -26,6 +26,8 @@ def tabulate(contest: Mapping[str, Method], rounds: Sequence[Round], task: Task)
     rows = [_row(label, method, rounds, counted) for label, method in contest.items()]
     scores = {label: _scores(label, rounds, task) for label in contest}
     for label, runs, answers in _analyses(rounds, counted):
+        if label in contest:  # a method that the user gave an analysis's name
+            continue
         rows.append({"label": label, "method": label, "analysis": True, "config": {}, **_summary(runs)})
         scores[label] = answers
     first = next(iter(contest))

@@ -12,7 +12,7 @@ import hubtune
 from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError
 from hubtune.hub import Hub
-from hubtune.runs import Listener, read_record, runs_folder, silent
+from hubtune.runs import Listener, read_record, run_target, runs_folder, silent
 from hubtune.selection import Budget, Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
@@ -102,6 +102,7 @@ def tune(
         RunError: a folder cannot be written.
     """
     started = time.monotonic()
+    target = None if out is None else run_target(out)
     chosen_method = method_named(method) if isinstance(method, str) else method
     deadline = None if time_limit is None else started + time_limit
     chosen_engine = engine_named(engine, workers=workers, gpus_per_worker=gpus_per_worker) if isinstance(engine, str) else engine
@@ -160,7 +161,7 @@ def tune(
             *(f"{name}: {error}" for name, error in errors.items()),
         ],
     }
-    folder = Path(out) if out is not None else root / _run_name(task, hub, chosen_method, record["request"])
+    folder = target or root / _run_name(task, hub, chosen_method, record["request"])
 
     def written() -> Run:
         write_run(folder, record, results, best, task, started, known_rights(plan, chosen_method))

@@ -25,7 +25,7 @@ def test_train_transfer_play(run, tmp_path):
         ).out
     )
     assert [row["label"].split()[0] for row in several["methods"]] == ["fine-tune", "fine-tune", "zoo-tuning"]
-    assert any("has 4 actions and the game 6" in warning for warning in several["warnings"])
+    assert any("has the 4 actions UP, RIGHT, DOWN, LEFT" in warning for warning in several["warnings"])
     film = tmp_path / "film.gif"
     played = run("rl", "play", "rl.gridworld:WideRoom", "--policy", several["path"], "--episodes", "2", "--video", film, "--device", "cpu")
     assert "mean score" in played.out

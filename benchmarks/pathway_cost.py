@@ -1,6 +1,6 @@
 """What a training step and a prediction of Hub-Pathway cost, in those of one model.
 
-Command:   OMP_NUM_THREADS=1 python benchmarks/pathway_cost.py            (ten minutes; --rounds 3 for a quick look)
+Command:   OMP_NUM_THREADS=1 python benchmarks/pathway_cost.py            (six minutes; --rounds 3 for a quick look)
 Writes:    benchmarks/results/pathway_cost.json and .md
 Setting:   m ResNet-18 with random weights, images of 64 x 64, batch 48, k = 2, SGD with momentum; m = 5 and m = 10. "models alone" are the
            m models on 48 k / m images each, one after another, with no routing at all: what routing could cost at least. "all models"

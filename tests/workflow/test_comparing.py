@@ -164,3 +164,19 @@ def test_methods_of_one_name_are_labelled_by_what_differs():
         labelled(["fine-tune", ht.FineTune()])
     with pytest.raises(ConfigurationError, match="no methods"):
         labelled([])
+
+
+def test_what_a_method_is_built_on_is_heard_with_and_without_a_label():
+    for key in ("teacher", "distill.teacher"):
+        [method] = contestants(["distill"], {key: "hub-pathway", "steps": "5"}).values()
+        assert method.config()["teacher_config"]["steps"] == 5
+
+
+def test_a_label_may_be_an_analysiss_name_and_means_the_method(task, hub, tmp_path):
+    one = {"steps": 4, "batch_size": 12, "learning_rates": [0.01]}
+    methods = {"oracle": ht.FineTune.from_config(one), "other": ht.FineTune.from_config(one | {"steps": 5})}
+    found = ht.compare(task, hub.subset(["vit"]), methods, seeds=1, workers=1, out=tmp_path / "run")
+    rows = {row["label"]: row for row in found.record["comparison"]["rows"]}
+    assert not rows["oracle"]["analysis"]
+    difference = rows["other"]["mean"]["test_accuracy"] - rows["oracle"]["mean"]["test_accuracy"]
+    assert rows["other"]["difference"]["mean"] == pytest.approx(difference)

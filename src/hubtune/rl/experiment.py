@@ -96,17 +96,16 @@ def learn(
     if work.runtime.processes > 1:
         raise ConfigurationError(f"torchrun started {work.runtime.processes} processes; expected one: a game is played by one process")
     finished: list[tuple[Training, dict[str, Any]]] = []
-    diverged: dict[str, Diverged] = {}
+    failures: list[str] = []
     for place, training in enumerate(trainings):
         try:
             record = train_policy(training, replace(work, on_progress=_Progress(training, place, len(trainings), on_event)))
         except Diverged as error:
-            diverged[f"{training.label}, seed {training.seed}"] = error
+            failures.append(f"{training.label}, seed {training.seed}: {error}")
             continue
         for note in record["notes"]:
             on_event(Event("train", detail=note))
         finished.append((training, record))
-    failures = [f"{name}: {error}" for name, error in diverged.items()]
     if not finished:
         raise Diverged("no training ended well:\n  " + "\n  ".join(failures))
     trainings, records = [training for training, _ in finished], [record for _, record in finished]

@@ -13,6 +13,7 @@ from hubtune.pathway.distill import distillation_loss
 from hubtune.pathway.multi_teacher import feature_distance
 from hubtune.pathway.students import Teachers, best_by_probe
 from hubtune.training.learner import Batch
+from hubtune.workflow import method_named
 
 SGD = {"optimizer": "sgd", "schedule": "step", "warmup": 0.0}
 BASE = {"steps": 6, "batch_size": 12, "learning_rates": [0.01], **SGD}
@@ -50,6 +51,13 @@ def test_kernels_compare_likeness_not_coordinates():
 def test_a_perfect_prediction_of_the_teachers_costs_nothing():
     teachers = torch.randn(4, 6)
     assert torch.equal(feature_distance(teachers, teachers), torch.zeros(4))
+
+
+@pytest.mark.parametrize("name", ["distill", "multi-teacher", "aft", "knowledge-flow"])
+def test_the_careful_rate_keeps_the_statistics_as_in_fine_tune(task, name):
+    expected = [((0.001,), "train"), ((0.0001,), "frozen")]
+    for method in (method_named(name, {}), method_named("fine-tune", {})):
+        assert [(variant.learning_rates, variant.batch_norm) for variant in method.variants(task)] == expected
 
 
 @pytest.mark.parametrize("augmentation", ["none", "flip"])

@@ -18,7 +18,7 @@ from hubtune.training.learner import Batch
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.supervised import SupervisedLearner
-from hubtune.training.trained_method import Rates, TrainedMethod
+from hubtune.training.trained_method import PretrainedMethod
 
 
 def kernel_distance(features: Float[Tensor, "B D"], teachers: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
@@ -42,7 +42,7 @@ class Scales(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aft(TrainedMethod):
+class Aft(PretrainedMethod):
     """Fine-tune one network of the hub while the likeness of images in its features follows that in the others' weighted features.
 
         mean_b CE(h(f(x_b)), y_b) + beta min_rho d(f, rho * s)
@@ -63,14 +63,11 @@ class Aft(TrainedMethod):
     """The model that is taught; None: the one on whose frozen features a linear head does best on the validation split."""
     beta: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (3.0,)
     """Weight of the kernels' distance; of several values the best by validation is kept."""
-    learning_rates: Rates = "auto"
-    """First learning rates, each tried; auto as in fine-tune."""
     head_first: bool = True
     """Whether the student's head is first trained on frozen features."""
 
     def variants(self, task: Task) -> list[Method]:
-        rates = self.tried_rates(self.learning_rates)
-        return [dataclasses.replace(self, learning_rates=(rate,), beta=(beta,)) for rate in rates for beta in self.beta]
+        return [dataclasses.replace(variant, beta=(beta,)) for variant in self.rate_variants() for beta in self.beta]
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         student, others = split_student(self.student, backbones, task, setting)

@@ -1,6 +1,5 @@
 """The knowledge of several models in one network."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,11 +17,11 @@ from hubtune.tasks import Task
 from hubtune.training.evaluation import outputs_of
 from hubtune.training.heads import fit_head
 from hubtune.training.learner import Batch
-from hubtune.training.method import Method, Need, Result, Setting
+from hubtune.training.method import Need, Result, Setting
 from hubtune.training.predictor import Predictor, Single, freeze
 from hubtune.training.saving import load_weights, read_description
 from hubtune.training.supervised import Objective, SupervisedLearner
-from hubtune.training.trained_method import Rates, TrainedMethod
+from hubtune.training.trained_method import PretrainedMethod
 
 
 def distillation_loss(
@@ -46,7 +45,7 @@ def distillation_loss(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill(TrainedMethod):
+class Distill(PretrainedMethod):
     """Teach one network of the hub what all its models together answer: an ensemble of their fine-tunings, or a routed hub.
 
     The student starts pre-trained, like any fine-tuning; what is deployed costs what one model costs. Without augmentation the teacher
@@ -69,17 +68,12 @@ class Distill(TrainedMethod):
     """Of both softmaxes; higher lets the less likely classes count for more."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of the teacher's answers; the labels have the rest."""
-    learning_rates: Rates = "auto"
-    """First learning rates of the student, each tried; auto as in fine-tune."""
     head_first: bool = True
     """Whether the student's head is first trained on frozen features."""
     base: str = "fine-tune"
     """The method that trains each model of the ensemble."""
     base_config: dict[str, Any] = field(default_factory=dict)
     """Its fields."""
-
-    def variants(self, task: Task) -> list[Method]:
-        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]
 
     def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
         if self.teacher == "hub-pathway":

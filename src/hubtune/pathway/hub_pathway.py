@@ -21,7 +21,7 @@ from hubtune.training.heads import fit_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.seeds import derive
-from hubtune.training.trained_method import Rate, Rates, TrainedMethod
+from hubtune.training.trained_method import PretrainedMethod, Rate, Rates
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weights = Weight | Annotated[tuple[Weight, ...], Field(min_length=1)]
@@ -30,7 +30,7 @@ PRIORS = (0.0, 10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubPathway(TrainedMethod):
+class HubPathway(PretrainedMethod):
     """Learn, for each image, k models of the hub to pass through; train generator, models and aggregator together.
 
         arg min over G, A       of L_task + lambda L_explore
@@ -38,7 +38,7 @@ class HubPathway(TrainedMethod):
 
     Source: Shu et al. (2022), Hub-Pathway: transfer learning from a hub of pre-trained models, Equations 1 to 6.
     Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
-    features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics as in fine-tune,
+    features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics,
     paths may start from what those heads are good for (``prior``), and the generator is as small as the hub's models make it
     worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from
     N(0, 0.01), a generator of full size and width. The paper gives no value of lambda, and leaves the models' costs out of account.
@@ -52,8 +52,6 @@ class HubPathway(TrainedMethod):
 
     top_k: Annotated[int, Field(ge=1)] = 2
     """Models on each image's path."""
-    learning_rates: Rates = "auto"
-    """First learning rates of the models, the best by validation is kept; auto as in fine-tune, by the paper's protocol 0.01."""
     generator_rate: Literal["auto"] | Rate = "auto"
     """The generator's first learning rate; auto: 0.001 with AdamW, since it starts at random, and that of the models with SGD."""
     explore: Weights = 0.1
@@ -75,20 +73,14 @@ class HubPathway(TrainedMethod):
     """Side in pixels of the image that the generator sees; auto: half of the largest model's, at least 32; by the paper's protocol all."""
     generator_width: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Channels of the generator's first stage; auto: up to 64, such that it costs at most 15 % of the hub's mean model, at least 16."""
-    batch_norm: Literal["auto", "train", "frozen"] = "auto"
-    """Whether the models' BatchNorm uses the batch's statistics in training, or the pre-trained ones; auto as in fine-tune."""
     reestimate_batch_norm: bool = False
     """Whether BatchNorm statistics are estimated anew after training, each model's from the training images routed to it."""
     skip_broken: bool = False
     """Whether a model whose outputs are no numbers is left out, rather than being an error."""
 
     def variants(self, task: Task) -> list[Method]:
-        rates = self.tried_rates(self.learning_rates)
-        norms = {rate: self._batch_norm(rate, rates) for rate in rates}
-        return [
-            dataclasses.replace(self, learning_rates=(rate,), explore=explore, prior=prior, batch_norm=norms[rate])
-            for rate, explore, prior in itertools.product(rates, _several(self.explore), self._priors(task))
-        ]
+        choices = itertools.product(self.rate_variants(), _several(self.explore), self._priors(task))
+        return [dataclasses.replace(variant, explore=explore, prior=prior) for variant, explore, prior in choices]
 
     def _priors(self, task: Task) -> tuple[float, ...]:
         fits = self._fits_heads and task.kind == Classification.kind
@@ -107,11 +99,6 @@ class HubPathway(TrainedMethod):
     @property
     def _fits_heads(self) -> bool:
         return self.protocol != "paper" if self.head_first == "auto" else self.head_first
-
-    def _batch_norm(self, rate: float, rates: tuple[float, ...]) -> Literal["train", "frozen"]:
-        if self.batch_norm != "auto":
-            return self.batch_norm
-        return "frozen" if self.protocol == "auto" and rate < max(rates) else "train"
 
     def tried_rates(self, rates: Rates) -> tuple[float, ...]:
         return (0.01,) if rates == "auto" and self.protocol == "paper" else super().tried_rates(rates)

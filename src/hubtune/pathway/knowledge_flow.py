@@ -1,7 +1,6 @@
 """Knowledge flow: a student that leans on its teachers' maps at first, and stands alone in the end."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -19,11 +18,11 @@ from hubtune.pathway.multi_teacher import split_student
 from hubtune.tasks import Task
 from hubtune.training.heads import fit_head
 from hubtune.training.learner import Batch
-from hubtune.training.method import Method, Result, Setting
+from hubtune.training.method import Result, Setting
 from hubtune.training.predictor import Single, freeze
 from hubtune.training.seeds import derive
 from hubtune.training.supervised import SupervisedLearner
-from hubtune.training.trained_method import Rates, TrainedMethod
+from hubtune.training.trained_method import PretrainedMethod
 
 OWN_AT_FIRST = 0.5
 """The student's weight at each layer before training; the teachers share the rest."""
@@ -70,7 +69,7 @@ class Flow(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnowledgeFlow(TrainedMethod):
+class KnowledgeFlow(PretrainedMethod):
     """Fine-tune one network of the hub whose maps are mixed, in training, with those of all other models, frozen.
 
         mean_b CE(student with teachers, y_b) + mean_b CE(student alone, y_b) + dependency * (-sum_l log w_l0)
@@ -89,13 +88,8 @@ class KnowledgeFlow(TrainedMethod):
     """The model that is taught; None: the one on whose frozen features a linear head does best on the validation split."""
     dependency: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the term that makes the student independent."""
-    learning_rates: Rates = "auto"
-    """First learning rates, each tried; auto as in fine-tune."""
     head_first: bool = True
     """Whether the student's head is first trained on frozen features."""
-
-    def variants(self, task: Task) -> list[Method]:
-        return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         student, others = split_student(self.student, backbones, task, setting)

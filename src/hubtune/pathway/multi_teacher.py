@@ -19,7 +19,7 @@ from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.seeds import derive
 from hubtune.training.supervised import SupervisedLearner
-from hubtune.training.trained_method import Rates, TrainedMethod
+from hubtune.training.trained_method import PretrainedMethod
 
 
 def feature_distance(predicted: Float[Tensor, "B T"], teachers: Float[Tensor, "B T"]) -> Float[Tensor, " B"]:
@@ -28,7 +28,7 @@ def feature_distance(predicted: Float[Tensor, "B T"], teachers: Float[Tensor, "B
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiTeacher(TrainedMethod):
+class MultiTeacher(PretrainedMethod):
     """Fine-tune one network of the hub while a linear map of its features predicts the frozen features of all the others.
 
         mean_b CE(h(f(x_b)), y_b) + beta mean_b mean_t (r(f(x_b)) - s_t(x_b))^2
@@ -46,14 +46,11 @@ class MultiTeacher(TrainedMethod):
     """The model that is taught; None: the one on whose frozen features a linear head does best on the validation split."""
     beta: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (1.0,)
     """Weight of the teachers; of several values the best by validation is kept."""
-    learning_rates: Rates = "auto"
-    """First learning rates, each tried; auto as in fine-tune."""
     head_first: bool = True
     """Whether the student's head is first trained on frozen features."""
 
     def variants(self, task: Task) -> list[Method]:
-        rates = self.tried_rates(self.learning_rates)
-        return [dataclasses.replace(self, learning_rates=(rate,), beta=(beta,)) for rate in rates for beta in self.beta]
+        return [dataclasses.replace(variant, beta=(beta,)) for variant in self.rate_variants() for beta in self.beta]
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         student, others = split_student(self.student, backbones, task, setting)

@@ -1,7 +1,8 @@
 """The fields that every method trained by gradient steps shares."""
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -98,3 +99,27 @@ class TrainedMethod(Method):
             clip_gradient=self.clip_gradient,
             milestones=self.milestones,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedMethod(TrainedMethod):
+    """A method that trains a hub's networks from their pre-trained weights on. Abstract."""
+
+    learning_rates: Rates = "auto"
+    """First learning rates, each tried. "auto": 0.001 and 0.0001 with AdamW; the paper's are 0.1 and 0.01, of SGD."""
+    batch_norm: Literal["auto", "train", "frozen"] = "auto"
+    """Whether BatchNorm uses the batch's statistics in training, or the pre-trained ones. "auto": the boldest rate moves everything, a
+    smaller one keeps what the network knows, statistics included; under ``protocol="paper"`` both train."""
+
+    def variants(self, task: Task) -> list[Method]:
+        return [*self.rate_variants()]
+
+    def rate_variants(self) -> list[Self]:
+        """This method with each of its learning rates, and what BatchNorm does at it."""
+        rates = self.tried_rates(self.learning_rates)
+        return [dataclasses.replace(self, learning_rates=(rate,), batch_norm=self._batch_norm(rate, rates)) for rate in rates]
+
+    def _batch_norm(self, rate: float, rates: tuple[float, ...]) -> Literal["train", "frozen"]:
+        if self.batch_norm != "auto":
+            return self.batch_norm
+        return "frozen" if self.protocol == "auto" and rate < max(rates) else "train"

@@ -14,7 +14,7 @@ from hubtune.errors import ConfigurationError
 from hubtune.pathway.analysis import Rights, read_rights, weight_quality
 from hubtune.tasks import Task
 from hubtune.training.method import Method, Result
-from hubtune.training.trained_method import TrainedMethod
+from hubtune.training.trained_method import PretrainedMethod
 from hubtune.workflow.methods import method_named
 from hubtune.workflow.planning import Plan, Wanted
 
@@ -64,9 +64,9 @@ def _quality(path: np.ndarray, models: Sequence[str], rights: Rights) -> dict[st
 
 def known_rights(plan: Plan, method: Method) -> Rights | None:
     """Which test images the hub's models get right alone, where their fine-tunings by a method's schedule are finished already."""
-    if plan.task.kind != "classification" or not isinstance(method, TrainedMethod):
+    if plan.task.kind != "classification" or not isinstance(method, PretrainedMethod):
         return None
-    schedule = {field.name for field in dataclasses.fields(TrainedMethod)} | {"learning_rates"}
+    schedule = {field.name for field in dataclasses.fields(PretrainedMethod)}
     alone = method_named("fine-tune", {name: value for name, value in method.config().items() if name in schedule})
     results = [plan.known(Wanted(method=alone, models=(name,))) for name in plan.hub.names]
     folders = [result.folder for result in results if result]

@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 import torch
 
 import hubtune as ht
 from hubtune.errors import ConfigurationError
+from hubtune.pathway.alike import check_alike
 from hubtune.pathway.batch_norm import batch_norms, reestimate
 from hubtune.pathway.soup import average, check_one_start
 
@@ -37,12 +40,38 @@ def test_statistics_are_estimated_anew_as_plain_averages():
 
 def test_different_architectures_or_starts_are_refused_in_words(hub):
     with pytest.raises(ConfigurationError, match=r"different architectures.*cifar_resnet8.*name one model"):
-        check_one_start([hub.load("resnet-a"), hub.load("vit")], any_start=False)
-    both = [hub.load("resnet-a"), hub.load("resnet-b")]
+        check_one_start(hub.subset(["resnet-a", "vit"]), any_start=False)
+    both = hub.subset(["resnet-a", "resnet-b"])
     with pytest.raises(ConfigurationError, match=r"pre-trained differently: resnet-a, resnet-b.*any_start"):
         check_one_start(both, any_start=False)
     check_one_start(both, any_start=True)
-    check_one_start([hub.load("resnet-a"), hub.load("resnet-a")], any_start=False)
+    check_one_start(hub.subset(["resnet-a"]), any_start=False)
+
+
+def test_one_architecture_with_different_preprocessing_is_refused_too():
+    """What no card tells is found once the models are loaded."""
+    from hubtune.hub import Backbone
+
+    plain, other = (Backbone.from_spec(ht.Hub.open("demo").load("resnet8_dots").spec()) for _ in range(2))
+    check_alike([plain, plain], "a soup", "name one model")
+    object.__setattr__(other, "preprocessing", dataclasses.replace(plain.preprocessing, mean=(0.1, 0.2, 0.3)))
+    with pytest.raises(ConfigurationError, match=r"a soup was asked of different architectures or preprocessings.*name one model"):
+        check_alike([plain, other], "a soup", "name one model")
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (ht.SoupGreedy(base_config=BASE), "different architectures"),
+        (ht.ZooTuning(), "zoo-tuning was asked of different architectures.*hub-pathway"),
+        (ht.Distill(student="nobody"), "nobody"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(task, hub, tmp_path, monkeypatch, method, message):
+    monkeypatch.setenv("HUBTUNE_RUNS", str(tmp_path))
+    with pytest.raises(ht.HubTuneError, match=message):
+        ht.tune(task, hub.subset(["resnet-a", "vit"]), method=method, workers=1)
+    assert not list(tmp_path.rglob("record.json"))
 
 
 def test_soups_of_one_model(task, hub):
@@ -54,5 +83,3 @@ def test_soups_of_one_model(task, hub):
     assert greedy.metrics["val_accuracy"] >= alone.metrics["val_accuracy"]
     for run in (uniform, greedy):
         assert ht.load(run.path).predict(task.test.canvas(range(3), None).permute(0, 2, 3, 1).numpy()).probabilities.shape == (3, 3)
-    with pytest.raises(ht.HubTuneError, match="different architectures"):
-        ht.tune(task, hub.subset(["resnet-a", "vit"]), method=ht.SoupUniform(**rates), workers=1)

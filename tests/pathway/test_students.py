@@ -37,7 +37,7 @@ def test_the_temperature_keeps_the_gradients_size(task):
     student, teacher = (torch.randn(5, 4, dtype=torch.float64) for _ in range(2))
     student, teacher = student - student.mean(1, keepdim=True), teacher - teacher.mean(1, keepdim=True)
     student.requires_grad_()
-    distillation_loss(task, student, teacher, torch.zeros(5, dtype=torch.long), temperature=1e4, alpha=1.0).sum().backward()
+    distillation_loss(task, student, teacher, torch.zeros(5, dtype=torch.long), temperature=1e6, alpha=1.0).sum().backward()
     torch.testing.assert_close(student.grad, (student - teacher).detach() / 4, rtol=1e-3, atol=1e-5)
 
 
@@ -58,6 +58,13 @@ def test_the_careful_rate_keeps_the_statistics_as_in_fine_tune(task, name):
     expected = [((0.001,), "train"), ((0.0001,), "frozen")]
     for method in (method_named(name, {}), method_named("fine-tune", {})):
         assert [(variant.learning_rates, variant.batch_norm) for variant in method.variants(task)] == expected
+
+
+def test_the_ensemble_that_teaches_may_vote(task):
+    taught = ht.Distill(teacher_config={"vote": True}, base_config=BASE)
+    *singles, teacher = taught.needs(("a", "b"), task)
+    assert [need.models for need in singles] == [("a",), ("b",)]
+    assert teacher.config == {"vote": True, "base": "fine-tune", "base_config": BASE}
 
 
 @pytest.mark.parametrize("augmentation", ["none", "flip"])

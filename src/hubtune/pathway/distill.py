@@ -8,11 +8,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from hubtune.hub import Backbone
+from hubtune.hub import Backbone, Hub
 from hubtune.pathway.assembled import best_first, trainings
 from hubtune.pathway.ensemble import EnsemblePredictor
 from hubtune.pathway.routed_hub import RoutedHub
-from hubtune.pathway.students import best_by_probe, is_augmented, place_of
+from hubtune.pathway.students import best_by_probe, is_augmented, names_in, place_of
 from hubtune.tasks import Task
 from hubtune.training.evaluation import outputs_of
 from hubtune.training.heads import fit_head
@@ -63,7 +63,7 @@ class Distill(PretrainedMethod):
     teacher: Literal["ensemble", "hub-pathway"] = "ensemble"
     """Whose answers are taught."""
     teacher_config: dict[str, Any] = field(default_factory=dict)
-    """The fields of hub-pathway, where it is the teacher."""
+    """The teacher's own fields."""
     temperature: Annotated[float, Field(gt=0)] = 4.0
     """Of both softmaxes; higher lets the less likely classes count for more."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -78,8 +78,12 @@ class Distill(PretrainedMethod):
     def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
         if self.teacher == "hub-pathway":
             return [Need(method=self.teacher, config=self.teacher_config, models=models)]
-        ensemble = {"base": self.base, "base_config": self.base_config}
+        ensemble = {**self.teacher_config, "base": self.base, "base_config": self.base_config}
         return [*trainings(self.base, self.base_config, models), Need(method="ensemble", config=ensemble, models=models)]
+
+    def check(self, hub: Hub, task: Task) -> None:
+        if self.student is not None:
+            place_of(self.student, hub.names)
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
         *singles, teacher = results
@@ -100,9 +104,9 @@ class Distill(PretrainedMethod):
 
     def _place(self, backbones: list[Backbone], singles: list[Result], task: Task, setting: Setting) -> int:
         """Where the student is in the hub."""
-        if self.student:
-            return place_of(self.student, backbones)
-        return place_of(best_first(singles, task)[0].cell.models[0], backbones) if singles else best_by_probe(backbones, task, setting)
+        if self.student is None and not singles:
+            return best_by_probe(backbones, task, setting)
+        return place_of(self.student or best_first(singles, task)[0].cell.models[0], names_in(backbones))
 
     def _objective(self, network: Single, teacher: Predictor, task: Task, setting: Setting) -> Objective:
         teacher.to(setting.runtime.device)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from hubtune.errors import ConfigurationError
-from hubtune.hub import Backbone
+from hubtune.hub import Backbone, Hub
 from hubtune.pathway.assembled import Assembled, best_first, names_of, trainings
 from hubtune.tasks import Classification, Task, kind_named
 from hubtune.training.method import Method, Need, Result, Setting
@@ -28,6 +28,15 @@ def vote(outputs: Sequence[Float[Tensor, "B C"]]) -> Float[Tensor, "B C"]:
     return ((votes + probabilities.mean(0)) / (len(outputs) + 1)).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
+def check_vote(hard: bool, task_kind: str) -> None:
+    """
+    Raises:
+        ConfigurationError: a vote where there are no classes.
+    """
+    if hard and task_kind != Classification.kind:
+        raise ConfigurationError(f"a vote was asked for a task of kind {task_kind!r}; expected classification: leave vote out")
+
+
 @final
 class EnsemblePredictor(Predictor):
     """All of m models, each with a view of its own; their outputs combined as the kind of task does (mean probability), or a vote."""
@@ -41,8 +50,7 @@ class EnsemblePredictor(Predictor):
             hard: vote, rather than average.
         """
         super().__init__()
-        if hard and task_kind != Classification.kind:
-            raise ConfigurationError(f"a vote was asked for a task of kind {task_kind!r}; expected classification: leave vote out")
+        check_vote(hard, task_kind)
         self.members = nn.ModuleList(members)
         self.task_kind = task_kind
         self.hard = hard
@@ -84,6 +92,9 @@ class Ensemble(Method):
     def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
         return trainings(self.base, self.base_config, models)
 
+    def check(self, hub: Hub, task: Task) -> None:
+        check_vote(self.vote, task.kind)
+
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> Assembled:
         return assemble(best_first(results, task), task, setting, self.vote)
 
@@ -110,6 +121,9 @@ class EnsembleTopK(Method):
 
     def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
         return trainings(self.base, self.base_config, models)
+
+    def check(self, hub: Hub, task: Task) -> None:
+        check_vote(self.vote, task.kind)
 
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> Assembled:
         return assemble(best_first(results, task)[: self.top_k], task, setting, self.vote)

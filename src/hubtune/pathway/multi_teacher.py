@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hubtune.errors import ConfigurationError
 from hubtune.hub import Backbone
-from hubtune.pathway.students import Teachers, best_by_probe, place_of
+from hubtune.pathway.students import Teachers, best_by_probe, names_in, place_of
 from hubtune.tasks import Task
 from hubtune.training.heads import fit_head, linear_head
 from hubtune.training.learner import Batch
@@ -90,5 +90,5 @@ def split_student(student: str | None, backbones: list[Backbone], task: Task, se
         raise ConfigurationError(
             f"a hub of one model, {backbones[0].card.name}, has no teachers for it; give two models or more, or fine-tune it"
         )
-    place = place_of(student, backbones) if student else best_by_probe(backbones, task, setting)
+    place = place_of(student, names_in(backbones)) if student else best_by_probe(backbones, task, setting)
     return backbones[place], [backbone for i, backbone in enumerate(backbones) if i != place]

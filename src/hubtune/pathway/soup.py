@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from hubtune.errors import ConfigurationError
-from hubtune.hub import Backbone
+from hubtune.hub import Backbone, Hub
+from hubtune.pathway.alike import check_alike, check_one_architecture
 from hubtune.pathway.assembled import Assembled, best_first
 from hubtune.pathway.batch_norm import batch_norms, reestimate, sample_of
 from hubtune.tasks import Task
@@ -20,6 +21,7 @@ from hubtune.training.saving import load_single
 from hubtune.training.trained_method import Rate
 
 RATES = (1e-3, 5e-4, 2e-4, 1e-4)
+ONE_MODEL = "name one model, whose fine-tunings at several learning rates are then averaged, or use ensemble"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +50,11 @@ class SoupUniform(Method):
     def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
         return ingredients(self.base, self.base_config, self.learning_rates, models)
 
+    def check(self, hub: Hub, task: Task) -> None:
+        check_one_start(hub, self.any_start)
+
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> Assembled:
-        check_one_start(backbones, self.any_start)
+        check_alike(backbones, self.name, ONE_MODEL)
         soup = _Soup(best_first(results, task), task, setting)
         soup.cook(range(len(results)))
         return Assembled(soup.network, setting, soup.summary(range(len(results))))
@@ -78,8 +83,11 @@ class SoupGreedy(Method):
     def needs(self, models: tuple[str, ...], task: Task) -> list[Need]:
         return ingredients(self.base, self.base_config, self.learning_rates, models)
 
+    def check(self, hub: Hub, task: Task) -> None:
+        check_one_start(hub, self.any_start)
+
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> Assembled:
-        check_one_start(backbones, self.any_start)
+        check_alike(backbones, self.name, ONE_MODEL)
         soup = _Soup(best_first(results, task), task, setting)
         kept = [0]
         best = soup.cook(kept)
@@ -130,22 +138,15 @@ def ingredients(base: str, config: dict[str, Any], rates: Sequence[float], model
     ]
 
 
-def check_one_start(backbones: Sequence[Backbone], any_start: bool) -> None:
-    """Whether the models' weights can be averaged.
+def check_one_start(hub: Hub, any_start: bool) -> None:
+    """Whether the models' weights can be averaged, as far as it shows before they are loaded.
 
     Raises:
         ConfigurationError: several architectures, or several starts.
     """
-    shapes = {backbone.card.name: {k: v for k, v in backbone.spec().items() if k != "card"} for backbone in backbones}
-    first, *others = shapes.values()
-    if any(other != first for other in others):
-        found = ", ".join(f"{backbone.card.name} ({backbone.card.architecture})" for backbone in backbones)
+    check_one_architecture(hub, "a soup", ONE_MODEL)
+    if len(hub) > 1 and not any_start and len({hub.fingerprint(name) for name in hub.names}) > 1:
         raise ConfigurationError(
-            f"a soup was asked of different architectures or preprocessings: {found}; expected one: name one model, "
-            "whose fine-tunings at several learning rates are then averaged, or use ensemble"
-        )
-    if not any_start and len({backbone.fingerprint for backbone in backbones}) > 1:
-        raise ConfigurationError(
-            f"a soup was asked of models pre-trained differently: {', '.join(shapes)}; networks far from each other have no good average: "
-            "name one model, whose fine-tunings at several learning rates are then averaged, use ensemble, or set any_start=true to try"
+            f"a soup was asked of models pre-trained differently: {', '.join(hub.names)}; networks far from each other have no good "
+            f"average: {ONE_MODEL}, or set any_start=true to try"
         )

@@ -16,16 +16,20 @@ from hubtune.training.method import Setting
 from hubtune.training.predictor import freeze
 
 
-def place_of(student: str, backbones: Sequence[Backbone]) -> int:
-    """Where a model is in the hub.
+def place_of(student: str, names: Sequence[str]) -> int:
+    """Where a model is among the names of a hub.
 
     Raises:
         UnknownNameError: it is not in it.
     """
-    names = [backbone.card.name for backbone in backbones]
     if student not in names:
-        raise unknown_name("student", student, names)
-    return names.index(student)
+        raise unknown_name("student", student, list(names))
+    return list(names).index(student)
+
+
+def names_in(backbones: Sequence[Backbone]) -> list[str]:
+    """The models' names."""
+    return [backbone.card.name for backbone in backbones]
 
 
 def best_by_probe(backbones: Sequence[Backbone], task: Task, setting: Setting) -> int:

@@ -11,8 +11,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from hubtune.errors import ConfigurationError
-from hubtune.hub import Backbone
-from hubtune.pathway.soup import check_one_start
+from hubtune.hub import Backbone, Hub
+from hubtune.pathway.alike import check_alike, check_one_architecture
 from hubtune.pathway.students import best_by_probe
 from hubtune.tasks import Task
 from hubtune.training.method import Method, Result, Setting
@@ -22,6 +22,7 @@ from hubtune.training.supervised import SupervisedLearner
 from hubtune.training.trained_method import Rates, TrainedMethod
 
 LITE_MOMENTUM = 0.1
+ANY_MODELS = "choose models of one architecture, or use hub-pathway or ensemble, which take any"
 
 
 class MixedConv(nn.Module):
@@ -145,8 +146,11 @@ class ZooTuning(TrainedMethod):
     def variants(self, task: Task) -> list[Method]:
         return [dataclasses.replace(self, learning_rates=(rate,)) for rate in self.tried_rates(self.learning_rates)]
 
+    def check(self, hub: Hub, task: Task) -> None:
+        check_one_architecture(hub, self.name, ANY_MODELS)
+
     def learner(self, backbones: list[Backbone], task: Task, results: list[Result], setting: Setting) -> SupervisedLearner:
-        check_one_start(backbones, any_start=True)
+        check_alike(backbones, self.name, ANY_MODELS)
         best = best_by_probe(backbones, task, setting)
         ordered = [backbones[best], *(backbone for i, backbone in enumerate(backbones) if i != best)]
         base = ordered[0].to("cpu")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hubtune.errors import ConfigurationError, unknown_name
-from hubtune.hub import Backbone
+from hubtune.hub import Backbone, Hub
 from hubtune.tasks import Task
 from hubtune.training.learner import Learner
 from hubtune.training.runtime import Runtime
@@ -90,6 +90,16 @@ class Method:
     def needs(self, models: tuple[str, ...], task: Task) -> list["Need"]:
         """What must be finished before this method can start."""
         return []
+
+    def check(self, hub: Hub, task: Task) -> None:
+        """Refuse models or a task that it cannot work with, before anything is trained for it; by default nothing is refused.
+
+        Args:
+            hub: of the models that it is given, none of them loaded.
+
+        Raises:
+            HubTuneError: why it cannot.
+        """
 
     def learner(self, backbones: list[Backbone], task: Task, results: "list[Result]", setting: "Setting") -> Learner:
         """The training process.

@@ -76,7 +76,9 @@ class Plan:
     def do(self, wanted: Sequence[Wanted]) -> list[Outcome]:
         """The outcome of each. What they are built on is done first; all cells of one level go to the engine together."""
         errors: list[dict[str, HubTuneError]] = [{} for _ in wanted]
-        variants = [(i, variant) for i, want in enumerate(wanted) for variant in want.method.variants(self.task)]
+        variants = [
+            (i, variant) for i, want in enumerate(wanted) if self._accepted(want, errors[i]) for variant in want.method.variants(self.task)
+        ]
         needs = {id(variant): variant.needs(wanted[i].models, self.task) for i, variant in variants}
         done = self._needed([need for found in needs.values() for need in found])
         cells: list[tuple[int, Cell, list[Result]]] = []
@@ -97,6 +99,14 @@ class Plan:
                 label = f"{'+'.join(cell.models)} {json.dumps(_difference(cell.method, wanted[i].method))}"
                 errors[i][label] = TrainingError(outcome.record["error"]) if isinstance(outcome, Result) else outcome
         return [Outcome(result=best.get(i), errors=errors[i]) for i in range(len(wanted))]
+
+    def _accepted(self, wanted: Wanted, errors: dict[str, HubTuneError]) -> bool:
+        """Whether a method takes these models; why it does not is noted."""
+        try:
+            wanted.method.check(self.hub.subset(list(wanted.models)), self.task)
+        except HubTuneError as error:
+            errors["+".join(wanted.models)] = error
+        return not errors
 
     def known(self, wanted: Wanted) -> Result | None:
         """The best variant of something that is built on nothing else, where all are finished already; nothing is trained."""

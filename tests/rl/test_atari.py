@@ -8,6 +8,7 @@ from hubtune.errors import UnknownNameError
 from hubtune.rl import Scratch, world_named
 from hubtune.rl.acting import Player
 from hubtune.rl.replay import Replay
+from hubtune.rl.world import full_name
 
 pytest.importorskip("ale_py")
 pytest.importorskip("gymnasium")
@@ -17,7 +18,7 @@ from hubtune.rl.atari import game_named, games
 
 @pytest.mark.parametrize("name", ["Gopher", "gopher", "ALE/Gopher-v5", "Gopher-v5"])
 def test_a_game_is_known_by_several_names(name):
-    assert game_named(name) == "Gopher"
+    assert game_named(name) == full_name(name) == "Gopher"
 
 
 def test_an_unknown_game_names_the_nearest():

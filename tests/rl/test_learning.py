@@ -1,6 +1,11 @@
 """A policy is learnt, and an interruption changes nothing."""
 
 import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +20,18 @@ from hubtune.training.loop import Diverged
 from hubtune.training.runtime import Runtime
 
 CPU = torch.device("cpu")
+CHILD = """
+import json, sys
+from pathlib import Path
+from hubtune.rl import Scratch
+from hubtune.rl.running import Training, train_policy
+from hubtune.training.cells import Work
+from hubtune.training.runtime import Runtime
+
+work = Work(root=Path(sys.argv[1]), runtime=Runtime(device_name="cpu"), checkpoint_seconds=0.0)
+train_policy(Training(game="rl.gridworld:Mortal", method=Scratch.from_config(json.loads(sys.argv[2]))), work)
+"""
+"""A training in a process of its own, which a test may kill."""
 
 
 def test_a_room_is_solved(tiny):
@@ -66,7 +83,32 @@ def test_a_damaged_checkpoint_starts_anew(tiny, tmp_path):
     checkpoint = work(tmp_path / "two").checkpoint(training.cell)
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"not a checkpoint")
-    assert train_policy(training, work(tmp_path / "two"))["metrics"] == expected["metrics"]
+    with pytest.warns(UserWarning, match=r"is damaged: training starts anew.*checkpoint.damaged"):
+        assert train_policy(training, work(tmp_path / "two"))["metrics"] == expected["metrics"]
+
+
+def test_a_killed_training_goes_on_where_its_checkpoint_is(tiny, tmp_path):
+    training = Training(game="rl.gridworld:Mortal", method=Scratch(**tiny | {"steps": 500, "evaluate_every": 500}))
+    checkpoint = work(tmp_path).checkpoint(training.cell)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path), json.dumps(training.method.config())], cwd=Path(__file__).parents[1]
+    )
+    try:
+        while not checkpoint.exists():
+            assert child.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.2)
+    finally:
+        child.kill()
+        child.wait()
+    reached = torch.load(checkpoint, weights_only=True)["loop"]["step"]
+    assert reached < 500
+    seen: list[int] = []
+    goes_on = replace(work(tmp_path), checkpoint_seconds=60.0, on_progress=lambda step, steps, values: seen.append(step))
+    resumed = train_policy(training, goes_on)
+    assert reached < seen[0] <= reached + 10
+    undisturbed = train_policy(training, replace(work(tmp_path / "other"), checkpoint_seconds=60.0))
+    assert resumed["history"] == undisturbed["history"]
 
 
 def made(settings: Scratch, game: str = "Mortal") -> RainbowLearner:

@@ -128,9 +128,9 @@ def test_what_cannot_be_transferred_is_said(tiny, sources):
     with pytest.raises(ConfigurationError, match="top_k = 3 with 2 policies"):
         started(HubPathway(**tiny, top_k=3), sources)
     with pytest.raises(ConfigurationError, match="was given 1 policies; expected at least 2"):
-        HubPathway(**tiny).check(sources[:1])
+        HubPathway(**tiny).check_sources(sources[:1])
     with pytest.raises(ConfigurationError, match="sees 2 frames of 30 pixels"):
-        HubPathway(**tiny | {"history": 4}).check(sources)
+        HubPathway(**tiny | {"history": 4}).check_sources(sources)
     assert started(HubPathway(**tiny, random_path=True, heads="fresh"), sources, (*ACTIONS, "WAIT")).notes == ()
     notes = started(HubPathway(**tiny), sources, (*ACTIONS, "WAIT")).notes
     assert len(notes) == 2

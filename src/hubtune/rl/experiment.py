@@ -18,7 +18,7 @@ from hubtune.errors import ConfigurationError
 from hubtune.rl.methods import PolicyMethod
 from hubtune.rl.policy import SourcePolicy
 from hubtune.rl.running import VIDEO, Training, train_policy
-from hubtune.rl.world import world_named
+from hubtune.rl.world import full_name, world_named
 from hubtune.runs import Event, Listener, read_record, run_target, runs_folder, silent, write_atomically, write_record
 from hubtune.training.cells import Work
 from hubtune.training.loop import Diverged
@@ -82,10 +82,10 @@ def learn(
     target = None if out is None else run_target(out)
     if not methods or not seeds:
         raise ConfigurationError(f"{len(methods)} methods and {len(seeds)} seeds were given; expected at least one of each")
-    trainings = plan_trainings(game, methods, sources, seeds)
-    world_named(game, methods[0])  # a game that does not exist is told before anything is trained
+    trainings = plan_trainings(full_name(game), methods, sources, seeds)
+    world_named(game, methods[0])  # a world that does not exist is told before anything is trained
     for training in trainings:
-        training.method.check(training.sources)
+        training.method.check_sources(training.sources)
     root = runs_folder()
     work = Work(
         root=root,

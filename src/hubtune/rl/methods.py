@@ -54,7 +54,7 @@ class PolicyMethod(DataEfficientRainbow):
             actions: of the game.
         """
 
-    def check(self, sources: Sequence[SourcePolicy]) -> None:
+    def check_sources(self, sources: Sequence[SourcePolicy]) -> None:
         """
         Raises:
             ConfigurationError: too few sources, or sources that see other frames or tell other returns apart.

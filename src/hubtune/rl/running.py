@@ -19,7 +19,7 @@ from hubtune.rl.world import world_named
 from hubtune.runs import lock, read_record, write_atomically, write_record
 from hubtune.training.cells import Work, environment
 from hubtune.training.learner import Batch
-from hubtune.training.loop import DamagedCheckpoint, Plan, train
+from hubtune.training.loop import DamagedCheckpoint, Plan, set_aside, train
 from hubtune.training.method import Cell
 from hubtune.training.seeds import derive
 
@@ -33,7 +33,7 @@ class Training:
     """One policy to be trained."""
 
     game: str
-    """As ``world_named`` takes it."""
+    """Its ``full_name``: however a game is written, its training is one."""
     method: PolicyMethod
     sources: tuple[SourcePolicy, ...] = ()
     seed: int = 0
@@ -76,14 +76,14 @@ def train_policy(training: Training, work: Work) -> dict[str, Any]:
         ConfigurationError: the method cannot take these sources.
         RunError: the folder cannot be written.
     """
-    training.method.check(training.sources)
+    training.method.check_sources(training.sources)
     with lock(work.progress_folder(training.cell)):
         record = finished(training, work)
         if record is None:
             try:
                 _train_and_write(training, work)
             except DamagedCheckpoint:
-                work.checkpoint(training.cell).unlink(missing_ok=True)
+                set_aside(work.checkpoint(training.cell))
                 _train_and_write(training, work)
             record = read_record(work.folder(training.cell))
     shutil.rmtree(work.progress_folder(training.cell), ignore_errors=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 from hubtune.training.method import Method
 
 Count = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -27,9 +28,9 @@ class DataEfficientRainbow(Method):
 
     atoms: Annotated[int, Field(ge=2)] = 51
     """Returns that a distribution is over."""
-    lowest_return: float = -10.0
+    lowest_return: Finite = -10.0
     """The first atom."""
-    highest_return: float = 10.0
+    highest_return: Finite = 10.0
     """The last atom."""
     hidden: Count = 256
     """Units of each noisy hidden layer."""

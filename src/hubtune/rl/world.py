@@ -64,8 +64,8 @@ def world_named(game: str, settings: DataEfficientRainbow) -> MakeWorld:
         MissingExtraError: the games are not installed.
         ConfigurationError: the class cannot be imported.
     """
-    module, _, name = game.partition(":")
-    if name and module != "ALE":
+    if _is_own(game):
+        module, _, name = game.partition(":")
         try:
             make = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError, TypeError) as error:
@@ -73,7 +73,27 @@ def world_named(game: str, settings: DataEfficientRainbow) -> MakeWorld:
         if not callable(make):
             raise ConfigurationError(f"{game} is a {type(make).__name__}; expected a class that makes a world from settings")
         return lambda: make(settings)  # pyright: ignore[reportReturnType]
-    from hubtune.rl.atari import AtariWorld, game_named
+    from hubtune.rl.atari import AtariWorld
 
-    found = game_named(game)
+    found = full_name(game)
     return lambda: AtariWorld(found, settings)
+
+
+def full_name(game: str) -> str:
+    """A game as records call it: ALE/Gopher-v5 and gopher are Gopher; a class of one's own is as it was written.
+
+    Raises:
+        UnknownNameError: no such game; the nearest names are given.
+        MissingExtraError: the games are not installed.
+    """
+    if _is_own(game):
+        return game
+    from hubtune.rl.atari import game_named
+
+    return game_named(game)
+
+
+def _is_own(game: str) -> bool:
+    """Whether it names a class, as my.module:World."""
+    module, _, name = game.partition(":")
+    return bool(name) and module != "ALE"

@@ -19,7 +19,7 @@ from hubtune.tasks import Split, Task
 from hubtune.training.batches import Batches
 from hubtune.training.evaluation import evaluate, watched_paths
 from hubtune.training.learner import Batch, Learner
-from hubtune.training.loop import DamagedCheckpoint, Diverged, OutOfTime, Plan, train
+from hubtune.training.loop import DamagedCheckpoint, Diverged, OutOfTime, Plan, set_aside, train
 from hubtune.training.method import Cell, Result, Setting
 from hubtune.training.runtime import Runtime
 from hubtune.training.saving import save_pictures, save_predictor
@@ -106,7 +106,7 @@ def _compute(cell: Cell, hub: Hub, task: Task, needs: list[Result], work: Work) 
     try:
         _train_and_write(cell, hub, task, needs, work)
     except DamagedCheckpoint:
-        work.runtime.on_main(lambda: work.checkpoint(cell).unlink(missing_ok=True))
+        work.runtime.on_main(lambda: set_aside(work.checkpoint(cell)))
         _train_and_write(cell, hub, task, needs, work)
 
 

@@ -96,8 +96,8 @@ def train(
     Raises:
         Diverged: a loss is NaN or infinite.
         OutOfTime: the deadline has passed; the learner holds the weights that would have been kept.
-        DamagedCheckpoint: the checkpoint cannot be read.
-        RunError: the checkpoint cannot be written.
+        DamagedCheckpoint: the checkpoint is none, or of another training.
+        RunError: the checkpoint cannot be read or written.
     """
     state = _State()
     if plan.checkpoint is not None and plan.checkpoint.exists():
@@ -219,11 +219,22 @@ def _save(path: Path | None, learner: Learner, state: _State, runtime: Runtime) 
         ) from error
 
 
+def set_aside(checkpoint: Path) -> None:
+    """Keep a damaged checkpoint under another name, out of the way of a training that starts anew, and warn."""
+    damaged = checkpoint.with_suffix(".damaged")
+    os.replace(checkpoint, damaged)
+    warnings.warn(f"the checkpoint {checkpoint} is damaged: training starts anew, and it is kept as {damaged.name} meanwhile", stacklevel=2)
+
+
 def _restore(path: Path, learner: Learner, state: _State, runtime: Runtime) -> None:
     try:
         content = torch.load(path, map_location=runtime.device, weights_only=True)
         learner.load_state_dict(content["learner"])
+    except OSError as error:
+        raise RunError(f"the checkpoint {path} cannot be read ({cause_of(error)}); once it can be, the same command goes on") from error
     except Exception as error:
-        raise DamagedCheckpoint(f"the checkpoint {path} cannot be read ({error}); delete it to train from the start") from error
+        if is_out_of_memory(error):
+            raise
+        raise DamagedCheckpoint(f"the checkpoint {path} is damaged ({error}); delete it to train from the start") from error
     for name, value in content["loop"].items():
         setattr(state, name, list(value) if name == "losses" else value)

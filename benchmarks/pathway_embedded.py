@@ -20,6 +20,7 @@ Expected:  hub-pathway above the best single model and ensemble-top-k on average
 """
 
 import argparse
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -120,6 +121,11 @@ def make(row: tuple[str, Fields], steps: int | None) -> Method:
     return method_named(name, config if name in STEPLESS else {**config, **schedule})
 
 
+def digest(method: Method) -> str:
+    """Changes with any field of the method, so that a row is measured anew when it would be another one."""
+    return hashlib.sha256(json.dumps([method.name, method.config()], sort_keys=True).encode()).hexdigest()[:12]
+
+
 def of_one_architecture(hub: ht.Hub) -> ht.Hub:
     """The largest part of the hub whose models share one architecture."""
     kinds = [card.architecture for card in hub]
@@ -180,7 +186,8 @@ def fill(
         for label in wanted:
             for name, open_task in tasks.items():
                 done = results.setdefault(name, {}).setdefault(str(seed), {"rows": {}})
-                if label in done["rows"]:
+                asked = digest(make(part.rows[label], arguments.steps))
+                if label in done["rows"] and done["rows"][label].get("asked", asked) == asked:  # rows of old do not say
                     continue
                 task = opened.setdefault(name, open_task().take(train=TRAIN, test=TEST))
                 if "hub" not in done:
@@ -190,7 +197,7 @@ def fill(
                     found = Bench(task, hub, seed, part, arguments.steps, arguments.device).row(label)
                 except HubTuneError as error:
                     found = {"error": str(error)}
-                done["rows"][label] = found
+                done["rows"][label] = found | {"asked": asked}
                 save()
                 print(f"{name} seed {seed} {label}: {found.get('accuracy', found.get('error'))}", flush=True)
 

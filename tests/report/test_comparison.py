@@ -54,6 +54,16 @@ def test_the_page_of_a_comparison_says_what_was_found(folder, make_comparison):
     assert made.count("data:image/png") == 12
 
 
+def test_a_list_of_one_number_is_drawn_like_the_number(folder, make_comparison):
+    record = make_comparison()
+    routed = [row for row in record["comparison"]["rows"] if row["method"] == "hub-pathway"]
+    for rate, row in zip((0.1, 0.01, 0.001), routed, strict=True):
+        row["config"] = {"top_k": 2, "learning_rates": [rate], "explore": [0.1, 1.0], "exploit": True}
+    swept = text_of(page(record, folder), "sweeps")
+    assert "hub-pathway: learning_rates" in swept
+    assert "explore" not in swept
+
+
 def test_the_front_holds_what_no_other_is_cheaper_and_better_than(make_comparison):
     found = parse(make_comparison()).comparison
     front = [row.label for row in pareto(found.rows, found)]

@@ -25,8 +25,8 @@ def _found(comparison: Comparison) -> list[tuple[str, str, list[Contestant]]]:
     """Method, field, and the rows that differ in this field alone, in its order."""
     groups: dict[tuple[str, str, str], dict[float, Contestant]] = {}
     for row in comparison.methods:
-        for field, value in row.config.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
+        for field in row.config:
+            if (value := _number(row, field)) is not None:
                 others = plain({name: other for name, other in sorted(row.config.items()) if name != field})
                 groups.setdefault((row.method or "", field, others), {})[value] = row
     return [
@@ -34,9 +34,22 @@ def _found(comparison: Comparison) -> list[tuple[str, str, list[Contestant]]]:
     ]
 
 
+def _number(row: Contestant, field: str) -> float | None:
+    """A field's value, also where it is a list of one; None where it is no number."""
+    match row.config[field]:
+        case bool():
+            return None
+        case int() | float() as value:
+            return value
+        case [int() | float() as value] if not isinstance(value, bool):
+            return value
+        case _:
+            return None
+
+
 def _view(title: str, field: str | None, rows: list[Contestant], comparison: Comparison) -> dict[str, Any] | None:
     """The score against a field, or against the cost where no field is named."""
-    values = [row.config[field] if field else row.flops for row in rows]
+    values = [_number(row, field) if field else row.flops for row in rows]
     points = sorted(((x, row) for x, row in zip(values, rows, strict=True) if x is not None), key=lambda point: point[0])
     if len(points) < len(rows):
         return None

@@ -5,12 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from typer.testing import CliRunner
 
 import hubtune as ht
 from hubtune.cli.main import app
 from hubtune.errors import HubTuneError
+from hubtune.pathway.students import best_by_probe
+from hubtune.proxies import logme
+from hubtune.training.method import Setting
+from hubtune.training.runtime import Runtime
 from hubtune.workflow import method_named
 
 QUICK = {"steps": 2, "batch_size": 8, "learning_rates": (0.001,)}
@@ -50,6 +55,24 @@ def test_methods_that_apply(point_task, resnets, name):
 def test_methods_that_do_not_apply_say_so(point_task, resnets, name):
     with pytest.raises(HubTuneError, match="asked for a task of kind 'landmarks'; expected classification"):
         ht.tune(point_task, resnets, method=name, workers=1)
+
+
+def test_students_and_first_paths_follow_what_can_be_read_from_the_maps(point_task, hub):
+    """An average over the whole picture does not know where anything is: what the heads read does."""
+    setting = Setting(seed=0, canvas_size=None, runtime=Runtime(device_name="cpu"))
+    backbones = [hub.load("resnet-a"), hub.load("resnet-b")]
+    canvas = point_task.train.canvas(range(16), None)
+    found = []
+    for backbone in backbones:
+        with torch.no_grad():
+            maps = backbone.eval().maps(backbone.view(canvas))[point_task.head(backbone).level]
+        cells = F.adaptive_avg_pool2d(maps, 4).flatten(1)
+        found.append(logme(cells, point_task.labels(point_task.train)))
+    assert best_by_probe(backbones, point_task, setting) == found.index(max(found))
+    method = ht.HubPathway(**QUICK, prior=3.0, top_k=1, generator_size=16, generator_width=4)
+    routed = method.learner(backbones, point_task, [], setting).predictor().eval()
+    expected = (3 * torch.tensor(found)).softmax(0).expand(5, 2)
+    torch.testing.assert_close(routed.generator(point_task.test.canvas(range(5), None)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_vote_needs_classes(point_task, resnets):

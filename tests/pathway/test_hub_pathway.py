@@ -208,7 +208,7 @@ def test_a_prior_starts_from_what_frozen_features_are_good_for(hub, task, settin
 
 
 def test_a_prior_without_heads_to_judge_by_is_said(experts, expert_task, setting):
-    with pytest.raises(ConfigurationError, match=r"prior = 5.0 without linear heads .* expected .* head_first=true"):
+    with pytest.raises(ConfigurationError, match=r"prior = 5.0 without heads .* expected head_first=true"):
         method(prior=5.0).variants(expert_task)
 
 

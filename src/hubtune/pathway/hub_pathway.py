@@ -17,7 +17,7 @@ from hubtune.pathway.hub_pathway_learner import HubPathwayLearner, Loss
 from hubtune.pathway.routed_hub import RoutedHub
 from hubtune.pathway.sizing import auto_size, auto_width, costs
 from hubtune.tasks import Classification, Task
-from hubtune.training.heads import fit_head
+from hubtune.training.heads import evidence, fit_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.seeds import derive
@@ -63,8 +63,9 @@ class HubPathway(PretrainedMethod):
     random_path: bool = False
     """The control: paths are drawn at random rather than generated."""
     prior: Literal["auto"] | Weights = "auto"
-    """The first weights are softmax(prior times validation accuracy) of the heads on frozen features, equal at 0; of several values the
-    best by validation is kept; auto: 0 and 10 where such heads are trained first, else 0."""
+    """The first weights are softmax(prior times validation accuracy) of the heads on frozen features, equal at 0; where numbers are
+    predicted, LogME takes the accuracy's place; of several values the best by validation is kept; auto: 0 and 10 where heads are trained
+    first or there are no classes, else 0."""
     aggregator_init: Init = "identity"
     """identity: the hub starts as the weighted sum of its models' outputs; random: as a fresh linear layer."""
     head_first: Literal["auto"] | bool = "auto"
@@ -83,16 +84,16 @@ class HubPathway(PretrainedMethod):
         return [dataclasses.replace(variant, explore=explore, prior=prior) for variant, explore, prior in choices]
 
     def _priors(self, task: Task) -> tuple[float, ...]:
-        fits = self._fits_heads and task.kind == Classification.kind
+        known = self._fits_heads or task.kind != Classification.kind
         if self.random_path:
             return (0.0,)
         if self.prior == "auto":
-            return PRIORS if fits else (0.0,)
+            return PRIORS if known and self.protocol == "auto" else (0.0,)
         priors = _several(self.prior)
-        if any(priors) and not fits:
+        if any(priors) and not known:
             raise ConfigurationError(
-                f"prior = {self.prior} without linear heads that are first trained on frozen features, of whose accuracy it would be; "
-                "expected a classification task with head_first=true, or prior=0"
+                f"prior = {self.prior} without heads that are first trained on frozen features, of whose accuracy it would be; "
+                "expected head_first=true, or prior=0"
             )
         return priors
 
@@ -116,13 +117,11 @@ class HubPathway(PretrainedMethod):
             generator = self._generator(members)
             aggregator = Aggregator(len(members), members[0].head.out_features, self.aggregator_init)  # pyright: ignore[reportArgumentType]
         generator.blocked[broken] = True
-        if self._fits_heads:
-            accuracies = [
-                None if i in broken else fit_head(member.head, member.backbone, task, setting)  # pyright: ignore[reportArgumentType]
-                for i, member in enumerate(members)
-            ]
-            if isinstance(generator, PathwayGenerator):
-                generator.prefer(variant.prior * torch.tensor([accuracy or 0.0 for accuracy in accuracies]))
+        scores = [
+            0.0 if i in broken else self._promise(member, task, setting, needed=bool(variant.prior)) for i, member in enumerate(members)
+        ]
+        if isinstance(generator, PathwayGenerator):
+            generator.prefer(variant.prior * torch.tensor(scores))
         return HubPathwayLearner(
             RoutedHub(members, generator, aggregator, self.top_k),
             task,
@@ -135,6 +134,13 @@ class HubPathway(PretrainedMethod):
             reestimate_batch_norm=self.reestimate_batch_norm,
             setting=setting,
         )
+
+    def _promise(self, member: Single, task: Task, setting: Setting, *, needed: bool) -> float:
+        """Train a model's head on its frozen features, if that is to be done; what can be expected of the model, if that is needed."""
+        accuracy = fit_head(member.head, member.backbone, task, setting) if self._fits_heads else None
+        if accuracy is not None or not needed:
+            return accuracy or 0.0
+        return evidence(member.head, member.backbone, task, setting)
 
     def _check(self, backbones: Sequence[Backbone], broken: list[int]) -> None:
         names = ", ".join(backbones[i].card.name for i in broken)

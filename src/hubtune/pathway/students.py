@@ -9,8 +9,9 @@ from torch import Tensor
 from hubtune.errors import unknown_name
 from hubtune.features import extract
 from hubtune.hub import Backbone
-from hubtune.proxies import linear_probe, logme
+from hubtune.proxies import linear_probe
 from hubtune.tasks import Split, Task
+from hubtune.training.heads import evidence
 from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
 from hubtune.training.predictor import freeze
@@ -34,11 +35,9 @@ def names_in(backbones: Sequence[Backbone]) -> list[str]:
 
 def best_by_probe(backbones: Sequence[Backbone], task: Task, setting: Setting) -> int:
     """The model on whose frozen features a linear head does best on the validation split; where numbers are predicted, LogME decides."""
-    labels = task.labels(task.train)
-    if labels.is_floating_point():
-        train = [extract(backbone, task.train, setting.canvas_size, setting.runtime.device).embeddings for backbone in backbones]
-        evidence = [logme(features, labels) for features in train]
-        return evidence.index(max(evidence))
+    if task.labels(task.train).is_floating_point():
+        found = [evidence(task.head(backbone), backbone, task, setting) for backbone in backbones]
+        return found.index(max(found))
     scores = []
     for backbone in backbones:
         train, val = (extract(backbone, split, setting.canvas_size, setting.runtime.device).embeddings for split in (task.train, task.val))

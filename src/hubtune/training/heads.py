@@ -1,13 +1,20 @@
-"""A linear head on frozen features: where trainings start."""
+"""What a head can make of a frozen model: where trainings start."""
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from hubtune.errors import ConfigurationError
 from hubtune.features import extract
 from hubtune.hub import Backbone
-from hubtune.proxies import linear_probe
-from hubtune.tasks import Task
+from hubtune.nets import DeconvolutionHead
+from hubtune.proxies import linear_probe, logme
+from hubtune.tasks import Split, Task
 from hubtune.training.method import Setting
+
+GRID = 4
+"""Cells to a side over which a map is averaged, to tell what can be read from it."""
 
 
 def linear_head(task: Task, backbone: Backbone, method: str) -> torch.nn.Linear:
@@ -47,3 +54,22 @@ def fit_head(head: torch.nn.Module, backbone: Backbone, task: Task, setting: Set
             head.weight.copy_(weight)
             head.bias.copy_(bias)
     return best
+
+
+@torch.no_grad()
+def evidence(head: torch.nn.Module, backbone: Backbone, task: Task, setting: Setting) -> float:
+    """How well the numbers that a task asks for follow, linearly, from what its head reads of a frozen model: LogME, higher is better."""
+    return logme(_read_by(head, backbone, task.train, setting), task.labels(task.train))
+
+
+def _read_by(head: torch.nn.Module, backbone: Backbone, split: Split, setting: Setting) -> Float[Tensor, "N D"]:
+    """Embeddings, or, where the head reads a map, which knows where things are, the map averaged over cells."""
+    device = setting.runtime.device
+    if not isinstance(head, DeconvolutionHead):
+        return extract(backbone, split, setting.canvas_size, device).embeddings
+    backbone = backbone.to(device).eval()
+    found = []
+    for start in range(0, len(split), 64):
+        canvas = split.canvas(range(start, min(start + 64, len(split))), setting.canvas_size).to(device)
+        found.append(F.adaptive_avg_pool2d(backbone.maps(backbone.view(canvas))[head.level].float(), GRID).flatten(1).cpu())
+    return torch.cat(found)

@@ -8,7 +8,7 @@ Source:    Shu et al. (2022), Table 3 (NME on 300W, WFLW, COFW; smaller is bette
 Setting:   ``demo:faces``, 800 / 200 / 1000 faces, five models of the embedded hub at 32 x 32, heatmaps of 32 x 32; every method has the
            same steps of batch 16, AdamW without decay and the learning rate divided by 10 at half and five sixths (the paper's Adam
            schedule), 0.001 and 0.0003 tried, the better kept by validation;
-           hub-pathway also tries two values of lambda. Scratch has the first model's architecture; zoo-tuning takes
+           hub-pathway also tries two priors. Scratch has the first model's architecture; zoo-tuning takes
            the models that share the most common one.
 Cost:      about one hour of CPU a seed on one core (92, 32, 48, 60 and 62 ms a step of the five models alone).
 Expected:  hub-pathway below every single model, and within 3 % of the ensemble's NME or below it, at k / m of its cost.
@@ -41,8 +41,7 @@ def method_of(row: str, schedule: dict[str, Any]) -> Method:
     if row == "distill":
         return method_named("distill", {**schedule, "base_config": schedule})
     if row.startswith("hub-pathway"):
-        control = "random" in row
-        return method_named("hub-pathway", {**schedule, "explore": [0.1] if control else [0.1, 0.01], "random_path": control})
+        return method_named("hub-pathway", {**schedule, "random_path": "random" in row})
     return method_named(row.partition(":")[0], schedule)
 
 

@@ -271,7 +271,7 @@ class Table:
         """The paired difference over the seeds and tasks that both have."""
         own = {task: self.values(task, label) for task in self.tasks}
         other = {task: self.values(task, reference) for task in self.tasks}
-        seeds = sorted({seed for found in own.values() for seed in found})
+        seeds = sorted(set.intersection(*({seed for found in of.values() for seed in found} for of in (own, other))))
         tasks = [task for task in self.tasks if all(seed in own[task] and seed in other[task] for seed in seeds)]
         if not tasks or not seeds:
             return ""

@@ -12,14 +12,17 @@ from typer.testing import CliRunner
 import hubtune as ht
 from hubtune.cli.main import app
 from hubtune.errors import HubTuneError
+from hubtune.pathway.batch_norm import batch_norms
 from hubtune.pathway.students import best_by_probe
 from hubtune.proxies import logme
+from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
 from hubtune.training.runtime import Runtime
 from hubtune.workflow import method_named
 
 QUICK = {"steps": 2, "batch_size": 8, "learning_rates": (0.001,)}
 BASE = {"base_config": {"steps": 2, "batch_size": 8, "learning_rates": [0.001]}}
+SETTING = Setting(seed=0, canvas_size=None, runtime=Runtime(device_name="cpu"))
 WORKING = {
     "scratch": QUICK,
     "fine-tune": QUICK,
@@ -57,9 +60,30 @@ def test_methods_that_do_not_apply_say_so(point_task, resnets, name):
         ht.tune(point_task, resnets, method=name, workers=1)
 
 
+@pytest.mark.parametrize("method", [ht.FineTune, ht.HubPathway])
+def test_heads_estimate_statistics_where_the_backbones_keep_theirs(point_task, hub, method):
+    """A head's BatchNorm starts afresh: there is nothing in it to keep."""
+    sized = {"generator_size": 16, "generator_width": 4} if method is ht.HubPathway else {}
+    backbones = [hub.load("resnet-a"), hub.load("resnet-b")] if sized else [hub.load("resnet-a")]
+    learner = method(**QUICK, **sized, batch_norm="frozen").learner(backbones, point_task, [], SETTING)
+    before = {name: value.clone() for name, value in learner.predictor().named_buffers() if "running_mean" in name}
+    learner.step(Batch(point_task.train.canvas(range(8), None), point_task.train.targets[:8], torch.arange(8)), 0.0)
+    moved = {name for name, value in learner.predictor().named_buffers() if name in before and not torch.equal(value, before[name])}
+    assert any("head" in name for name in moved)
+    assert not any("backbone" in name for name in moved)
+
+
+def test_statistics_of_a_head_are_those_of_the_student_alone(point_task, hub):
+    learner = ht.KnowledgeFlow(**QUICK, student="resnet-a").learner([hub.load("resnet-a"), hub.load("resnet-b")], point_task, [], SETTING)
+    [norm, *_] = batch_norms(learner.predictor().head)
+    seen = []
+    norm.register_forward_hook(lambda module, args, output: seen.append(module.momentum))
+    learner.step(Batch(point_task.train.canvas(range(8), None), point_task.train.targets[:8], torch.arange(8)), 0.0)
+    assert sorted(seen) == [0.0, 0.1]
+
+
 def test_students_and_first_paths_follow_what_can_be_read_from_the_maps(point_task, hub):
     """An average over the whole picture does not know where anything is: what the heads read does."""
-    setting = Setting(seed=0, canvas_size=None, runtime=Runtime(device_name="cpu"))
     backbones = [hub.load("resnet-a"), hub.load("resnet-b")]
     canvas = point_task.train.canvas(range(16), None)
     found = []
@@ -68,9 +92,9 @@ def test_students_and_first_paths_follow_what_can_be_read_from_the_maps(point_ta
             maps = backbone.eval().maps(backbone.view(canvas))[point_task.head(backbone).level]
         cells = F.adaptive_avg_pool2d(maps, 4).flatten(1)
         found.append(logme(cells, point_task.labels(point_task.train)))
-    assert best_by_probe(backbones, point_task, setting) == found.index(max(found))
+    assert best_by_probe(backbones, point_task, SETTING) == found.index(max(found))
     method = ht.HubPathway(**QUICK, prior=3.0, top_k=1, generator_size=16, generator_width=4)
-    routed = method.learner(backbones, point_task, [], setting).predictor().eval()
+    routed = method.learner(backbones, point_task, [], SETTING).predictor().eval()
     expected = (3 * torch.tensor(found)).softmax(0).expand(5, 2)
     torch.testing.assert_close(routed.generator(point_task.test.canvas(range(5), None)), expected, rtol=1e-4, atol=1e-5)
 

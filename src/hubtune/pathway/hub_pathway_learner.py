@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hubtune.pathway.batch_norm import batch_norms, reestimate, sample_of
+from hubtune.pathway.batch_norm import reestimate, sample_of
 from hubtune.pathway.objectives import cost_loss, exploitation_loss, exploration_loss
 from hubtune.pathway.routed_hub import Routed, RoutedHub
 from hubtune.pathway.routing import top_k
@@ -16,6 +16,7 @@ from hubtune.tasks import Task
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.loop import CHECK_EVERY, Diverged
 from hubtune.training.method import Setting
+from hubtune.training.predictor import keep_statistics
 from hubtune.training.schedules import learning_rate_factor
 from hubtune.training.supervised import Optimization, make_optimizer
 
@@ -70,7 +71,7 @@ class HubPathwayLearner(Learner):
             predictor: trained in place.
             costs: of each model for one image; needed where the loss has a weight for them.
             generator_rate: the generator's first learning rate; None: 0.001 with AdamW, that of models and aggregator with SGD.
-            frozen_batch_norm: the models keep their pre-trained statistics; the generator's are its own in any case.
+            frozen_batch_norm: the models keep their pre-trained statistics; those of heads and generator are estimated in any case.
             reestimate_batch_norm: estimate all statistics anew after the last step.
         """
         self.steps = steps
@@ -159,8 +160,7 @@ class HubPathwayLearner(Learner):
         """Set before every step: an evaluation in between switches the whole predictor."""
         self._hub.train()
         if self._frozen:
-            for norm in batch_norms(self._hub.members):
-                norm.eval()
+            keep_statistics(self._hub.members)
 
     def _average_gradients(self, weights: Float[Tensor, "B m"]) -> None:
         """Mean over the processes; a model that no process activated keeps no gradient at all."""

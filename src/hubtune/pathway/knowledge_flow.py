@@ -108,7 +108,7 @@ class KnowledgeFlow(PretrainedMethod):
             with torch.no_grad():
                 maps = [teacher.maps(teacher.view(batch.canvas)) for teacher in teachers]
             # What is handed over is the student alone: its statistics must not be those of mixed maps.
-            with flowing(student, flow, maps), untouched(batch_norms(student)):
+            with flowing(student, flow, maps), untouched(batch_norms(network)):
                 together = task.loss(network(batch.canvas), batch.targets, label_smoothing=self.label_smoothing)
             alone = task.loss(network(batch.canvas), batch.targets, label_smoothing=self.label_smoothing)
             return together + alone + self.dependency * flow.dependency()

@@ -87,3 +87,12 @@ def freeze(module: nn.Module) -> None:
     """Take a module out of training: no gradients, evaluation mode."""
     module.requires_grad_(False)
     module.eval()
+
+
+def keep_statistics(network: nn.Module) -> None:
+    """Let BatchNorm in every backbone of a network use the pre-trained statistics; a head's, which start afresh, are still estimated."""
+    for backbone in network.modules():
+        if isinstance(backbone, Backbone):
+            for module in backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hubtune.tasks import Task
 from hubtune.training.learner import Batch, Learner
-from hubtune.training.predictor import Predictor
+from hubtune.training.predictor import Predictor, keep_statistics
 from hubtune.training.runtime import Runtime
 from hubtune.training.schedules import MILESTONES, Schedule, learning_rate_factor
 
@@ -88,7 +88,7 @@ class SupervisedLearner(Learner):
         Args:
             predictor: the network to train, of which parameters that require no gradient stay as they are.
             steps: length of the schedule.
-            frozen_batch_norm: keep BatchNorm statistics as they were pre-trained.
+            frozen_batch_norm: keep the backbone's BatchNorm statistics as they were pre-trained.
             label_smoothing: probability mass given to all classes alike, in [0, 1).
             objective: the losses (B,) of a batch, in place of the task's; it runs the predictor itself.
             companions: what is trained beside the predictor for the objective's sake, and dropped with it.
@@ -135,9 +135,7 @@ class SupervisedLearner(Learner):
         """Set before every step: an evaluation in between switches the whole predictor."""
         self._trained.train()
         if self._frozen:
-            for module in self._predictor.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            keep_statistics(self._predictor)
 
     def halve_chunks(self) -> bool:
         self._chunks *= 2

@@ -47,6 +47,16 @@ class MissingExtraError(HubTuneError):
         super().__init__(f"{package} is not installed; it comes with an extra: pip install 'hubtune[{extra}]'")
 
 
+def of_model(name: str, error: Exception) -> HubTuneError:
+    """An error that one model ended in, whatever it was: the others go on."""
+    if isinstance(error, HubTuneError):
+        return error
+    reason = (str(error).splitlines() or ["no reason given"])[0]
+    found = ModelError(f"{name}: {type(error).__name__}: {reason}; leave the model out by --where or --models if it stays so")
+    found.__cause__ = error
+    return found
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """An error that names the nearest known names first.
 

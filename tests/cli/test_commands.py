@@ -1,8 +1,11 @@
 """Commands as they are typed, in this process."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -54,6 +57,48 @@ def test_a_comparison_and_the_paths_of_its_routed_hub(run, task, task_file, mode
     assert sum(row["path"].values()) == pytest.approx(1, abs=1e-4)
     for more in ((), ("--max-resident", "1")):
         assert "  path resnet-a 0." in run("predict", cell, tmp_path / "x.png", *more).out.replace("path vit 0.", "path resnet-a 0.")
+
+
+def test_files_that_cannot_be_read_are_named_and_the_others_predicted(run, task, task_file, models_folder, tmp_path):
+    options = ("--hub", models_folder, "--models", "resnet-a", "--method", "linear-probe", "--workers", "1")
+    made = json.loads(run("tune", task_file, *options, "--json").out)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "._good.png").write_bytes(b"of a file system")
+    (photos / "torn.jpg").write_bytes(b"half of a")
+    assert "no image could be read" in run("predict", made["path"], photos, code=2).err
+    Image.fromarray(task.test.canvas([0], None)[0].permute(1, 2, 0).numpy()).save(photos / "good.png")
+    told = run("predict", made["path"], photos, photos / "good.png", "--json")
+    assert [row["image"] for row in json.loads(told.out)] == [str(photos / "good.png")]
+    assert "left out" in told.err
+    assert "torn.jpg" in told.err
+    assert "._good" not in told.err
+    [cell] = Path(os.environ["HUBTUNE_RUNS"]).glob("cells/[!.]*")
+    assert run("report", cell).out.strip().endswith("report.html")
+
+
+def test_models_that_cannot_be_read_are_named_and_brackets_are_letters(run, models_folder, tmp_path):
+    shutil.copytree(models_folder / "resnet-a", tmp_path / "hub" / "m[ft]")
+    shutil.copytree(models_folder / "resnet-a", tmp_path / "hub" / "bad")
+    (tmp_path / "hub" / "bad" / "config.json").write_text("{")
+    told = run("models", "--hub", tmp_path / "hub")
+    assert "m[ft]" in told.out
+    assert "config.json" in told.err
+
+
+def test_classes_of_ones_own_are_found_beside_the_caller(run, tmp_path, monkeypatch):
+    (tmp_path / "beside_me.py").write_text("import hubtune as ht\n\nclass Mine(ht.LinearProbe):\n    name = 'mine'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    assert "beside_me:Mine" in run("methods", "beside_me:Mine").out
+
+
+def test_what_would_be_downloaded_is_not_timed(run, task_file, models_folder, monkeypatch):
+    monkeypatch.setattr("hubtune.hub.Hub.download_bytes", lambda self, name: 10_000_000)
+    told = run("tune", task_file, "--hub", models_folder, "--dry-run").out
+    assert "10 MB" in told
+    assert "unknown" in told
+    assert "nan" not in told
 
 
 def test_methods_and_strategies_say_what_can_be_set(run):

@@ -76,3 +76,10 @@ def test_records_give_the_best_training_by_validation_and_the_scores_of_a_search
     first, second = recorded_runs(root)
     assert (first.accuracy, second.accuracy) == (0.4, 0.8)
     assert (first.model, first.task, first.classes, first.train, dict(first.scores)) == ("a", "photos", 4, 50, {"linear": 0.3})
+
+
+def test_runs_on_the_same_images_are_left_out_under_any_name():
+    runs = [PastRun(model="a", task="photos", accuracy=0.5, images="f1"), PastRun(model="a", task="copy", accuracy=0.6, images="f1")]
+    runs += [PastRun(model="a", task="other", accuracy=0.7, images="f2"), PastRun(model="a", task="table", accuracy=0.8)]
+    assert [run.task for run in cells(runs, without="photos", images="f1")] == ["other", "table"]
+    assert [run.task for run in cells(runs, images="")] == ["copy", "other", "photos", "table"]

@@ -100,5 +100,5 @@ def compare(
 
     from hubtune.report import comparison_table
 
-    Console().print(comparison_table(run.record))
+    Console(markup=False).print(comparison_table(run.record))
     print(f"run:    {run.path}\nreport: {run.path / 'report.html'}")

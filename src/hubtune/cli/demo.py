@@ -20,7 +20,7 @@ def demo(
     from hubtune.report import summary
     from hubtune.workflow import tune
 
-    console = Console()
+    console = Console(markup=False)
     hub = open_hub("demo")
     data = open_task(f"demo:{task}")
     sizes = ", ".join(f"{len(split)} {name}" for name, split in data.splits.items())

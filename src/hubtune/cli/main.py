@@ -1,8 +1,10 @@
 """The command line: only parses, calls and prints."""
 
 import functools
+import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
@@ -56,6 +58,12 @@ app.add_typer(rl.app)
 
 def main() -> None:
     """Run a command. A user's mistake ends in one message and exit code 2."""
+    # Classes of one's own, as my.module:Thing, are looked for in the current folder too, as by ``python -m``.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     try:
         app()
     except HubTuneError as error:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hubtune.cli.options import HubSpec, Json, Models, Where, open_hub, print_json
+from hubtune.cli.options import HubSpec, Json, Models, Where, open_hub, print_json, tell
 
 
 def models(
@@ -16,6 +16,7 @@ def models(
 ) -> None:
     """List the models of a hub, with what their cards say."""
     found = open_hub(hub, where, names)
+    tell(found.notes)
     if as_json:
         print_json([card.to_dict() for card in found])
         return
@@ -40,7 +41,7 @@ def models(
             "" if card.upstream_accuracy is None else f"{100 * card.upstream_accuracy:.1f} % {card.upstream_dataset or ''}",
             card.license or "unknown",
         )
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     if len(found) > limit:
         console.print(f"and {len(found) - limit} more: --limit {len(found)}")

@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,6 +88,13 @@ def open_hub(spec: str, where: str | None = None, models: str | None = None) -> 
     return hub
 
 
+def tell(notes: Iterable[str]) -> None:
+    """Print notes on standard error."""
+    if is_main_process():
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+
+
 def open_task(data: str, augmentation: str | None = None, train: int | None = None, test: int | None = None) -> "Task":
     """The task that DATA, --augmentation, --train and --test describe."""
     from hubtune.tasks import Task
@@ -115,7 +122,7 @@ def command_line() -> str:
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output; NaN and infinities become null."""
-    from hubtune.runs.record import plain
+    from hubtune.runs import plain
 
     print(json.dumps(plain(value), indent=1, ensure_ascii=False))
 
@@ -138,7 +145,7 @@ def progress() -> Iterator["Listener"]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}", style="dim"),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console) as bars:
         known: dict[str, Any] = {}

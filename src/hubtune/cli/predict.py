@@ -1,18 +1,22 @@
 """``hubtune predict``: what a run's model says of images."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hubtune.cli.options import Json, print_json
+from hubtune.cli.options import Json, print_json, tell
 from hubtune.errors import DataError, RunError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from hubtune.landmarks.model import LandmarkModel
     from hubtune.workflow import Model
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+BATCH = 64
+"""Images that are read, then predicted together."""
 
 
 def predict(
@@ -29,7 +33,7 @@ def predict(
     from hubtune.workflow import Model, load
 
     model = load(run, max_resident=max_resident)
-    paths = [path for given in images for path in _files(given)]
+    paths = list(dict.fromkeys(path for given in images for path in _files(given)))
     if isinstance(model, Model):
         _classify(model, paths, top, as_json)
     else:
@@ -37,18 +41,18 @@ def predict(
 
 
 def _classify(model: "Model", paths: list[Path], top: int, as_json: bool) -> None:
-    prediction = model.predict(paths)
     rows = []
-    for i, path in enumerate(paths):
-        order = prediction.probabilities[i].argsort()[::-1][:top]
-        row = {
-            "image": str(path),
-            "label": prediction.labels[i],
-            "probabilities": {model.class_names[c]: float(prediction.probabilities[i, c]) for c in order},
-        }
-        if prediction.path is not None:
-            row["path"] = dict(zip(prediction.models, prediction.path[i].tolist(), strict=True))
-        rows.append(row)
+    for read, prediction in _predictions(model, paths):
+        for i, path in enumerate(read):
+            order = prediction.probabilities[i].argsort()[::-1][:top]
+            row = {
+                "image": str(path),
+                "label": prediction.labels[i],
+                "probabilities": {model.class_names[c]: float(prediction.probabilities[i, c]) for c in order},
+            }
+            if prediction.path is not None:
+                row["path"] = dict(zip(prediction.models, prediction.path[i].tolist(), strict=True))
+            rows.append(row)
     if as_json:
         print_json(rows)
         return
@@ -59,29 +63,26 @@ def _classify(model: "Model", paths: list[Path], top: int, as_json: bool) -> Non
 
 def _find_points(model: "LandmarkModel", paths: list[Path], out: Path, as_json: bool) -> None:
     """Say where the points are, and draw them."""
-    from PIL import Image
-
     from hubtune.landmarks.drawing import draw
-    from hubtune.tasks.images import decode
 
-    prediction = model.predict(paths)
-    rows = []
-    for i, path in enumerate(paths):
-        picture = out / f"{path.stem}-points.png"
-        number = 1
-        while any(row["picture"] == str(picture) for row in rows):
-            number += 1
-            picture = out / f"{path.stem}-points-{number}.png"
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            draw(Image.fromarray(decode(path)), prediction.points[i]).save(picture)
-        except OSError as error:
-            raise RunError(f"{picture} cannot be written ({error.strerror}); name another folder with --out") from error
-        points = dict(zip(model.point_names, prediction.points[i].tolist(), strict=True))
-        row = {"image": str(path), "points": points, "peaks": prediction.peaks[i].tolist(), "picture": str(picture)}
-        if prediction.path is not None:
-            row["path"] = dict(zip(prediction.models, prediction.path[i].tolist(), strict=True))
-        rows.append(row)
+    rows, pictures = [], set()
+    for read, prediction in _predictions(model, paths):
+        for i, (path, image) in enumerate(read.items()):
+            picture, number = out / f"{path.stem}-points.png", 1
+            while picture in pictures:
+                number += 1
+                picture = out / f"{path.stem}-points-{number}.png"
+            pictures.add(picture)
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                draw(image, prediction.points[i]).save(picture)
+            except OSError as error:
+                raise RunError(f"{picture} cannot be written ({error.strerror}); name another folder with --out") from error
+            points = dict(zip(model.point_names, prediction.points[i].tolist(), strict=True))
+            row = {"image": str(path), "points": points, "peaks": prediction.peaks[i].tolist(), "picture": str(picture)}
+            if prediction.path is not None:
+                row["path"] = dict(zip(prediction.models, prediction.path[i].tolist(), strict=True))
+            rows.append(row)
     if as_json:
         print_json(rows)
         return
@@ -89,6 +90,31 @@ def _find_points(model: "LandmarkModel", paths: list[Path], out: Path, as_json: 
         print(f"{row['image']}  drawn on {row['picture']}{_path(row['path']) if 'path' in row else ''}")
         for name, (x, y) in row["points"].items():
             print(f"  {name}  {x:.1f} {y:.1f}")
+
+
+def _predictions(model: "Model | LandmarkModel", paths: Sequence[Path]) -> Iterator[tuple["dict[Path, Image]", Any]]:
+    """Images by their files, and what the model says of them, some at a time. Files that cannot be read are named and left out.
+
+    Raises:
+        DataError: none can be read.
+    """
+    from PIL import Image
+
+    from hubtune.tasks.images import decode
+
+    unreadable = []
+    for start in range(0, len(paths), BATCH):
+        read = {}
+        for path in paths[start : start + BATCH]:
+            try:
+                read[path] = Image.fromarray(decode(path))
+            except DataError as error:
+                unreadable.append(f"{path}: {error}")
+        if read:
+            yield read, model.predict(list(read.values()))
+    if len(unreadable) == len(paths):
+        raise DataError("no image could be read:\n  " + "\n  ".join(unreadable))
+    tell(f"left out: {reason}" for reason in unreadable)
 
 
 def _path(weights: dict[str, float]) -> str:
@@ -100,7 +126,10 @@ def _path(weights: dict[str, float]) -> str:
 def _files(given: Path) -> list[Path]:
     if not given.is_dir():
         return [given]
-    found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
+    from hubtune.tasks.folder import IMAGE_SUFFIXES
+
+    visible = (path for path in given.rglob("*") if not any(part.startswith(".") for part in path.relative_to(given).parts))
+    found = sorted(path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
-        raise DataError(f"{given} holds no image files; expected some of {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"{given} holds no image files; expected some of {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found

@@ -41,7 +41,7 @@ def regret(
         return
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False)
     for note in study["notes"]:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
     console.print(regret_tables(study, by_task))

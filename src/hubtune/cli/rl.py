@@ -1,7 +1,6 @@
 """``hubtune rl``: policies that play, learnt from nothing or from policies of other games."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +73,6 @@ def play(
     """Let a policy play a game, and print its scores."""
     from hubtune.rl import play_games
 
-    _here_is_importable()
     played = play_games(policy, game, episodes=episodes, seed=seed, video=video, device=device)
     if as_json:
         print_json(played)
@@ -106,7 +104,6 @@ def _learn(
 ) -> None:
     from hubtune.rl import learn, open_policies
 
-    _here_is_importable()
     methods = _methods(names, settings(set_ or []) | ({} if steps is None else {"steps": str(steps)}))
     sources: list[SourcePolicy] = open_policies(places) if any(method.fewest for method in methods) else []
     with progress() as listen:
@@ -125,13 +122,6 @@ def _learn(
         print_json(_as_json(run))
         return
     _print(run)
-
-
-def _here_is_importable() -> None:
-    """Find my.module:World beside whoever calls, as ``python -m`` would."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
 
 
 def _methods(names: str, config: dict[str, str]) -> "list[PolicyMethod]":
@@ -176,6 +166,6 @@ def _print(run: "PolicyRun") -> None:
         spread = f" ± {group['spread']:.1f}" if len(group["seeds"]) > 1 else ""
         share = "" if normalised is None else f"{100 * normalised:.1f} %"
         table.add_row(group["label"], f"{group['mean']:.1f}{spread}", share, str(len(group["seeds"])))
-    Console().print(table)
+    Console(markup=False).print(table)
     print(f"{run.record['play']['steps_per_second']:.1f} agent steps a second")
     print(f"run:    {run.path}\npolicy: {run.path / 'model'}\nvideo:  {run.path / 'episode.gif'}\nreport: {run.path / 'report.html'}")

@@ -27,4 +27,4 @@ def runs(as_json: Json = False) -> None:
             ", ".join(row["models"]),
             "" if accuracy is None else f"{100 * accuracy:.1f} %",
         )
-    Console().print(table)
+    Console(markup=False).print(table)

@@ -28,6 +28,7 @@ from hubtune.cli.options import (
     print_json,
     progress,
     settings,
+    tell,
 )
 
 
@@ -61,6 +62,7 @@ def search(
 
     picking = strategy_named(strategy, settings(strategy_set or [], "--strategy-set"))
     found = open_hub(hub, where, models)
+    tell(found.notes)
     task = open_task(data, augmentation, train, test)
     chosen = None if engine is None else engine_named(engine, workers=workers, gpus_per_worker=gpus_per_worker)
     runtime = Runtime(device_name=device or (chosen.default_device if chosen else None))
@@ -76,9 +78,9 @@ def search(
 
     from hubtune.report import search_table
 
-    console = Console()
+    console = Console(markup=False)
     for note in (*task.notes, *ranking.notes):
-        console.print(f"note: {note}", style="yellow", markup=False)
+        console.print(f"note: {note}", style="yellow")
     console.print(search_table(ranking.rows))
     console.print(f"picks: {', '.join(ranking.picks.names)}   ({ranking.seconds:.1f} s, {ranking.forward_passes} forward passes)")
     if ranking.expected_regret is not None:

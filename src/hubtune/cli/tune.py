@@ -1,5 +1,6 @@
 """``hubtune tune``: from labelled images to the best transferred model."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -110,7 +111,7 @@ def tune(
 
     from hubtune.report import summary
 
-    Console().print(summary(run.record))
+    Console(markup=False).print(summary(run.record))
     print(f"run:    {run.path}\nmodel:  {run.path / 'model'}\nreport: {run.path / 'report.html'}")
 
 
@@ -122,20 +123,28 @@ def print_estimate(estimated: dict, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(title="estimate")
-    for column in ("model", "download", "search", "training"):
-        table.add_column(column)
+    for column in ("model", "download", "search", "training", ""):
+        table.add_column(column, overflow="fold")
     for row in estimated["rows"]:
         table.add_row(
             row["name"],
             f"{row['download_bytes'] / 1e6:.0f} MB" if row["download_bytes"] else "none",
-            f"{row['search_seconds']:.0f} s",
-            f"{row['training_seconds']:.0f} s",
+            _seconds(row["search_seconds"]),
+            _seconds(row["training_seconds"]),
+            f"cannot be measured: {row['error']}" if row["error"] else "",
         )
-    Console().print(table)
+    Console(markup=False).print(table)
     for each in estimated["trainings"]:
         if len(each["models"]) > 1:
-            print(f"{each['method']} of {len(each['models'])} models: {each['seconds']:.0f} s")
+            print(f"{each['method']} of {len(each['models'])} models: {_seconds(each['seconds'])}")
+    if math.isnan(estimated["seconds"]):
+        print(f"{estimated['trained']} trainings; how long they take shows once a model of the hub is on this machine")
+        return
     print(
-        f"about {estimated['seconds']:.0f} s, one after another: {estimated['search_seconds']:.0f} s of search, "
+        f"about {_seconds(estimated['seconds'])}, one after another: {_seconds(estimated['search_seconds'])} of search, "
         f"then {estimated['trained']} trainings"
     )
+
+
+def _seconds(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.0f} s"

@@ -46,6 +46,12 @@ class Task(Part):
     notes: list[str] = []
     native_size: list[int] = []
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _where_from(cls, value: Any) -> Any:
+        """A training's record holds all the options with which its data were opened."""
+        return value.get("spec") if isinstance(value, dict) else value
+
 
 class Card(Part):
     """A pre-trained model as the hub describes it."""

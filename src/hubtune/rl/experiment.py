@@ -1,7 +1,5 @@
 """From a game to a run: several methods and seeds, the best policy handed over, one page."""
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,7 +17,7 @@ from hubtune.rl.methods import PolicyMethod
 from hubtune.rl.policy import SourcePolicy
 from hubtune.rl.running import VIDEO, Training, train_policy
 from hubtune.rl.world import full_name, world_named
-from hubtune.runs import Event, Listener, read_record, run_target, runs_folder, silent, write_atomically, write_record
+from hubtune.runs import Event, Listener, read_record, run_name, run_target, runs_folder, silent, write_atomically, write_record
 from hubtune.training.cells import Work
 from hubtune.training.loop import Diverged
 from hubtune.training.runtime import Runtime
@@ -111,7 +109,9 @@ def learn(
     trainings, records = [training for training, _ in finished], [record for _, record in finished]
     best = max(range(len(records)), key=lambda place: records[place]["history"][-1]["val_score"])
     record = _record(trainings, records, best, request or {}, failures)
-    folder = target or root / _run_name(trainings, record)
+    folder = target or root / run_name(
+        record["task"]["name"], "+".join(record["request"]["methods"]), [training.cell.id for training in trainings]
+    )
     with write_atomically(folder) as written:
         leaf = work.folder(trainings[best].cell)
         shutil.copytree(leaf / "model", written / "model")
@@ -233,9 +233,3 @@ def game_curve(games: Sequence[Sequence[float]], steps: int, window: int = 10) -
         ended = [game[1] for game in games if game[0] <= point * steps / POINTS]
         found.append(float(np.mean(ended[-window:])) if ended else float("nan"))
     return found
-
-
-def _run_name(trainings: Sequence[Training], record: dict[str, Any]) -> str:
-    key = json.dumps([training.cell.id for training in trainings])
-    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in record["task"]["name"]).strip("-")
-    return f"{safe}-{'+'.join(record['request']['methods'])}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

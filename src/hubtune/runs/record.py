@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -17,6 +18,8 @@ from safetensors import SafetensorError
 from hubtune.errors import ConfigurationError, RunError
 
 FORMAT = 1
+SHORT = 60
+"""Letters of a task's name that a folder's name holds, at most."""
 
 
 @contextlib.contextmanager
@@ -34,13 +37,8 @@ def write_atomically(target: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         yield temporary
         temporary.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            os.rename(target, old / "old")
-            os.rename(temporary, target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(temporary, target)
+        with _one_at_a_time(target.parent):
+            _swap(temporary, target)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{target} cannot be written ({cause_of(error)}); free some space or name another folder") from error
     finally:
@@ -48,21 +46,65 @@ def write_atomically(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep other processes from renaming in a folder, where its file system has locks for folders."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Rename a folder to ``target``; what was there is removed, or is there again where that fails."""
+    if not target.exists():
+        os.rename(new, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    try:
+        os.rename(target, old / "old")
+        try:
+            os.rename(new, target)
+        except OSError:
+            os.rename(old / "old", target)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def run_target(out: Path | str) -> Path:
-    """A folder that a run was asked to be written to, told before the work begins where it holds something else.
+    """A folder that a run was asked to be written to, told before the work begins where it cannot be.
 
     Raises:
-        ConfigurationError: it is a file, or a folder with files but no run.
+        ConfigurationError: it is a file, a folder with files but no run, the current folder, or in a place that cannot be written.
     """
-    folder = Path(out).expanduser()
-    if folder.is_dir() and ((folder / "record.json").exists() or not any(folder.iterdir())):
-        return folder
-    if folder.exists() or folder.is_symlink():
+    folder = Path(out).expanduser().absolute()
+    if folder == Path.cwd():
+        raise ConfigurationError(
+            f"the run was asked to be written to the current folder, {folder}; expected another one, such as {folder}/run"
+        )
+    ours = folder.is_dir() and ((folder / "record.json").exists() or not any(folder.iterdir()))
+    if not ours and (folder.exists() or folder.is_symlink()):
         raise ConfigurationError(
             f"the run was asked to be written to {folder}, which holds something else; expected a new or empty folder, or an older run, "
             "which it would replace"
         )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        os.rmdir(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    except OSError as error:
+        raise ConfigurationError(f"the run cannot be written to {folder} ({cause_of(error)}); name another folder") from error
     return folder
+
+
+def run_name(task: str, what: str, asked: Any) -> str:
+    """The name of a run's folder: of the task, of what was done, and eight digits that change with anything that was asked."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in task).strip("-")[:SHORT]
+    digits = hashlib.sha256(json.dumps(plain(asked), sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return f"{safe}-{what[:SHORT]}-{digits}"
 
 
 @contextlib.contextmanager
@@ -97,16 +139,23 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
+def as_text(name: str) -> str:
+    """A file's name as it can be written: bytes in it that are no text become backslashes and digits."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def plain(value: Any) -> Any:
-    """A value as JSON knows it: NaN and infinities become null, paths strings, numpy and torch scalars numbers."""
+    """A value as JSON knows it: NaN and infinities become null, paths strings, scalars of numpy and torch numbers."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return as_text(value)
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Path):
-        return str(value)
+        return plain(str(value))
     if hasattr(value, "item"):
         return plain(value.item())
     return value
@@ -140,19 +189,19 @@ def read_record(folder: Path | str) -> dict[str, Any]:
 def list_runs(root: Path) -> list[dict[str, Any]]:
     """What each finished run of a folder was and scored, newest first; a damaged record is left out. A comparison has many methods."""
     found = []
-    for path in root.glob("*/record.json"):
+    for path in root.glob("[!.]*/record.json"):
         with contextlib.suppress(RunError):
             record = read_record(path.parent)
-            chosen, compared, asked = (record.get(key) or {} for key in ("chosen", "comparison", "request"))
+            chosen, compared, asked, task = (record.get(key) or {} for key in ("chosen", "comparison", "request", "task"))
             found.append(
                 {
                     "name": path.parent.name,
                     "path": str(path.parent),
                     "created": record.get("created", ""),
-                    "task": record.get("task", {}).get("name", ""),
+                    "task": task.get("name") or "",
                     "method": chosen.get("method") or ", ".join(asked.get("methods") or ()),
                     "models": chosen.get("models") or compared.get("models", []),
-                    "metrics": record.get("metrics", {}),
+                    "metrics": record.get("metrics") or {},
                 }
             )
     return sorted(found, key=lambda row: (row["created"], row["name"]), reverse=True)

@@ -52,15 +52,16 @@ def past_runs(source: str | Path = "auto") -> list[PastRun]:
     return read_past_runs(Path(source))
 
 
-def cells(runs: Iterable[PastRun], *, without: str | None = None) -> list[PastRun]:
+def cells(runs: Iterable[PastRun], *, without: str | None = None, images: str | None = None) -> list[PastRun]:
     """One run a model and task: the median accuracy over repeats, with the scores of all of them.
 
     Args:
         without: the name of a task to leave out.
+        images: its fingerprint, by which it is left out under any name.
     """
     grouped: dict[tuple[str, str, str], list[PastRun]] = {}
     for run in runs:
-        if run.task != without:
+        if run.task != without and (not run.images or run.images != images):
             grouped.setdefault((run.task, run.images, run.model), []).append(run)
     return [
         PastRun(
@@ -110,13 +111,13 @@ def recorded_runs(folder: Path) -> list[PastRun]:
     Scores are those that searches of the same folder wrote down.
     """
     scores: dict[tuple[str, str], dict[str, float]] = {}
-    for record in _records(folder, "*/record.json"):
+    for record in _records(folder, "[!.]*/record.json"):
         task = (record.get("task") or {}).get("fingerprint", "")
         for row in (record.get("search") or {}).get("rows", ()):
             if row.get("share", 1.0) == 1.0:
                 scores.setdefault((row["name"], task), {}).update(row.get("scores") or {})
     best: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for record in _records(folder, "cells/*/record.json"):
+    for record in _records(folder, "cells/[!.]*/record.json"):
         metrics = record.get("metrics", {})
         if record.get("method") == "fine-tune" and len(record["models"]) == 1 and "test_accuracy" in metrics:
             key = (record["models"][0], record["task"]["fingerprint"], record["seed"])

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 
 from hubtune.engines import Engine
-from hubtune.errors import ConfigurationError, HubTuneError, SearchError
+from hubtune.errors import ConfigurationError, HubTuneError, SearchError, of_model
 from hubtune.features import Features, extract, recall
 from hubtune.hub import Backbone, Hub, ModelCard
 from hubtune.proxies import ProxyInputs, evaluate, find_proxy
@@ -131,7 +131,7 @@ def score_all(scoring: Scoring, hub: Hub, on_event: Listener) -> dict[str, Score
     """Scores of every model of a hub. The next model runs while the last one is being scored, never further ahead than that."""
     images = sum(len(split) for split in scoring.splits)
     results: dict[str, Scored] = {}
-    pending: tuple[Scored, Future] | None = None
+    pending: tuple[str, Scored, Future] | None = None
     scorer = ThreadPoolExecutor(1)
     try:
         for position, card in enumerate(hub):
@@ -141,9 +141,9 @@ def score_all(scoring: Scoring, hub: Hub, on_event: Listener) -> dict[str, Score
                 check_time(scoring.deadline)
                 rest = scoring.look(hub, card, scored, tell)
                 _settle(pending, on_event)
-                pending = (scored, scorer.submit(rest)) if rest else None
-            except HubTuneError as error:
-                scored.fail(error, on_event)
+                pending = (card.name, scored, scorer.submit(rest)) if rest else None
+            except Exception as error:
+                scored.fail(of_model(card.name, error), on_event)
             tell.finish((position + 1) * images)
         _settle(pending, on_event)
     finally:
@@ -170,13 +170,14 @@ def score_on(engine: Engine, scoring: Scoring, hub: Hub, on_event: Listener) -> 
     return {name: results[name] for name in hub.names}
 
 
-def _settle(pending: tuple[Scored, Future] | None, on_event: Listener) -> None:
+def _settle(pending: tuple[str, Scored, Future] | None, on_event: Listener) -> None:
     """Wait for the scores of the model before."""
     if pending is not None:
+        name, scored, future = pending
         try:
-            pending[1].result()
-        except HubTuneError as error:
-            pending[0].fail(error, on_event)
+            future.result()
+        except Exception as error:
+            scored.fail(of_model(name, error), on_event)
 
 
 @dataclass

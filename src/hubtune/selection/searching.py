@@ -203,7 +203,7 @@ class _Search:
         if facts is None:
             self.notes.append(f"no predicted accuracies: past runs are of classification, and this is a {self.task.kind} task")
             return
-        past = cells(self.runs, without=self.task.name)
+        past = cells(self.runs, without=self.task.name, images=self.task.fingerprint)
         usable = [card for card in self.hub if card.name in self.found and not self.found[card.name].error]
         # A score on fewer images than the others' compares with none of them.
         share = max((self.found[card.name].share for card in usable), default=1.0)

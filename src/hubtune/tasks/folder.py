@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from hubtune.errors import ConfigurationError, DataError
+from hubtune.runs import as_text
 from hubtune.tasks.checks import counted, shown
 from hubtune.tasks.reading import Reading, Rows, existing, split_named
 
@@ -61,8 +62,10 @@ def read(location: str, *, group_regex: str | None = None) -> Reading:
     for split, root in roots.items():
         classes = {entry.name: _files_below(entry) for entry in _subfolders(root)}
         images = [(name, path) for name, paths in classes.items() for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-        others.update(path.suffix or path.name for paths in classes.values() for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES)
-        empty |= classes.keys()
+        others.update(
+            as_text(path.suffix or path.name) for paths in classes.values() for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES
+        )
+        empty |= {as_text(name) for name in classes}
         loose = [path.name for path in _files_in(root) if path.suffix.lower() in IMAGE_SUFFIXES]
         if not images:
             found = f"{counted(len(loose), 'image')} directly in it" if loose else "no images"
@@ -74,8 +77,8 @@ def read(location: str, *, group_regex: str | None = None) -> Reading:
         inside = [path.relative_to(root / name).as_posix() for name, path in images]
         splits[split] = Rows(
             images=[path for _, path in images],
-            labels=[name for name, _ in images],
-            ids=[path.relative_to(folder).as_posix() for _, path in images],
+            labels=[as_text(name) for name, _ in images],
+            ids=[as_text(path.relative_to(folder).as_posix()) for _, path in images],
             groups=None if pattern is None else [_group(pattern, text) for text in inside],
         )
     empty -= {label for rows in splits.values() for label in rows.labels}

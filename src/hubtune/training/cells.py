@@ -61,7 +61,9 @@ class Work:
         except RunError:
             return None
         whole = record.get("error") or ((folder / "predictions.npz").exists() and (folder / "model").is_dir())
-        return Result(cell=cell, folder=folder, record=record) if whole else None
+        # The same weights may have had another name when they were trained.
+        named = [{**card, "name": name} for card, name in zip(record.get("cards", []), cell.models, strict=False)]
+        return Result(cell=cell, folder=folder, record=record | {"models": list(cell.models), "cards": named}) if whole else None
 
 
 class Unfinished(OutOfTime):

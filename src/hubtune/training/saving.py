@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hubtune.errors import ModelError, RunError
 from hubtune.hub import Hub, export_timm
 from hubtune.hub.timm_backbone import TimmBackbone
+from hubtune.runs import plain
 from hubtune.tasks import Task
 from hubtune.training.predictor import Predictor, Single
 
@@ -40,7 +41,7 @@ def save_predictor(predictor: Predictor, folder: Path, task: Task, canvas_size: 
     else:
         weights = {name: value.detach().clone().contiguous() for name, value in predictor.state_dict().items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(plain(description), indent=1, ensure_ascii=False), encoding="utf-8")
     # Weights are written for their owner alone; a deployed model is for whoever may read its folder.
     for path in folder.iterdir():
         path.chmod(0o644)

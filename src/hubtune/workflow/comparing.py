@@ -1,7 +1,5 @@
 """Several methods on one task and one hub, over several seeds."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from hubtune import report
 from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError, TrainingError
 from hubtune.hub import Hub
-from hubtune.runs import Event, Listener, read_record, run_target, runs_folder, silent, write_atomically, write_record
+from hubtune.runs import Event, Listener, read_record, run_name, run_target, runs_folder, silent, write_atomically, write_record
 from hubtune.selection import Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
@@ -134,6 +132,7 @@ def compare(
             "budget": budget,
             "seeds": numbers,
             "input_size": input_size,
+            "precision": precision,
         }
         | (request or {}),
         "task": task.describe() | {"source": task.source.get("spec")},
@@ -141,9 +140,11 @@ def compare(
         "comparison": table | {"models": list(hub.names)},
         "paths": [path for row in routed if (path := paths_of(row["label"], rounds))],
         "environment": environment(),
-        "warnings": [*task.notes, *(warning for played in rounds for warning in played.warnings())],
+        "warnings": [*hub.notes, *(warning for played in rounds for warning in played.warnings())],
     }
-    folder = target or root / _run_name(task, hub, contest, record["request"])
+    cards = [(card.name, card.sha256) for card in hub]
+    configs = {label: method.config() for label, method in contest.items()}
+    folder = target or root / run_name(task.name, "compare", [task.fingerprint, cards, configs, record["request"]])
     return runtime.on_main(lambda: _written(folder, record, rounds, task, started))
 
 
@@ -161,10 +162,3 @@ def _written(folder: Path, record: dict[str, Any], rounds: Sequence[Round], task
         write_record(target, record | {"seconds": time.monotonic() - started})
         report.write(target, folder.absolute())
     return Comparison(path=folder, record=read_record(folder))
-
-
-def _run_name(task: Task, hub: Hub, contest: Mapping[str, Method], request: dict[str, Any]) -> str:
-    configs = {label: method.config() for label, method in contest.items()}
-    key = json.dumps([task.fingerprint, list(hub.names), configs, request], sort_keys=True, default=str)
-    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in task.name).strip("-")
-    return f"{safe}-compare-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

@@ -40,21 +40,24 @@ def estimate(
     picks = min(budget or len(rows), len(rows))
     if method.takes_many:
         # Which models a search will pick is not known: the dearest, so that the estimate errs to one side.
-        dearest = sorted(rows, key=lambda row: -row["search_seconds"])[:picks]
-        groups = [tuple(row["name"] for row in rows if row in dearest)]
+        dearest = {row["name"] for row in sorted(rows, key=lambda row: -row["search_seconds"])[:picks]}
+        groups = [tuple(row["name"] for row in rows if row["name"] in dearest)]
     else:
         groups = [(row["name"],) for row in rows]
-    trainings = []
+    trainings, by_name = [], {row["name"]: row for row in rows}
     for wanted in every_training([Wanted(method=method, models=models) for models in groups], task):
         try:
             seconds = probe.training(wanted)
         except HubTuneError as error:
             seconds = None
-            next(row for row in rows if row["name"] == wanted.models[0])["error"] = str(error)
+            by_name[wanted.models[0]]["error"] = str(error)
         trainings.append({"method": wanted.method.name, "models": list(wanted.models), "seconds": seconds})
     _fill(trainings)
     for row in rows:
-        row["training_seconds"] = sum(each["seconds"] for each in trainings if each["models"] == [row["name"]])
+        row["training_seconds"] = 0.0
+    for each in trainings:
+        if len(each["models"]) == 1:
+            by_name[each["models"][0]]["training_seconds"] += each["seconds"]
     if method.takes_many:
         training_seconds, trained = sum(each["seconds"] for each in trainings), len(trainings)
     else:
@@ -72,10 +75,14 @@ def estimate(
 
 def _fill(trainings: list[dict[str, Any]]) -> None:
     """Trainings that could not be measured cost as much as the method's others do on average."""
+    known: dict[str, list[float]] = {}
+    for each in trainings:
+        if each["seconds"] is not None:
+            known.setdefault(each["method"], []).append(each["seconds"])
+    means = {method: sum(seconds) / len(seconds) for method, seconds in known.items()}
     for each in trainings:
         if each["seconds"] is None:
-            known = [other["seconds"] for other in trainings if other["method"] == each["method"] and other["seconds"] is not None]
-            each["seconds"] = sum(known) / len(known) if known else float("nan")
+            each["seconds"] = means.get(each["method"], float("nan"))
 
 
 class _Probe:

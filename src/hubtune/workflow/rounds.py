@@ -129,8 +129,9 @@ def _alone(
             needs = [need for need in method.variants(plan.task)[0].needs(plan.hub.names, plan.task) if len(need.models) == 1]
             if [need.models for need in needs] == [(name,) for name in plan.hub.names]:
                 wanted = [Wanted.of(need) for need in needs]
-                results = [outcome.result for outcome in plan.do(wanted) if outcome.result]
-                yield results, tuple(_trained(wanted, plan, seen).values())
+                trained = [_trained([want], plan, seen).values() for want in wanted]
+                well = [[result for result in each if not result.record.get("error")] for each in trained]
+                yield [max(each, key=plan.score) for each in well if each], [result for each in trained for result in each]
         yield from own
 
     return next(((tuple(found), trained) for found, trained in candidates() if len(found) == len(plan.hub)), ((), ()))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hubtune.engines import Engine, OneProcess, SideBySide
 from hubtune.engines.side_by_side import cores
-from hubtune.errors import ConfigurationError, EngineError, HubTuneError, RunError
+from hubtune.errors import ConfigurationError, EngineError, HubTuneError, RunError, of_model
 from hubtune.hub import Hub
 from hubtune.runs import Event, Listener, cause_of, silent
 from hubtune.tasks import Task
@@ -106,8 +106,11 @@ def _do(job: Job, *, task: Task, work: Work, until: float | None) -> Result | Hu
         deadline = None if until is None else time.monotonic() + until - time.time()
         on_progress = _ProgressFile(_progress_path(work, cell)) if work.runtime.is_main else work.on_progress
         return do(cell, hub, task, needs, replace(work, deadline=deadline, on_progress=on_progress))
-    except HubTuneError as error:
-        return error
+    except Exception as error:
+        # Processes that share a training would wait for the one that failed.
+        if work.runtime.processes > 1 and not isinstance(error, HubTuneError):
+            raise
+        return of_model("+".join(cell.models), error)
 
 
 def _progress_path(work: Work, cell: Cell) -> Path:

@@ -1,7 +1,5 @@
 """From a task and a hub to the best transferred model."""
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +10,7 @@ import hubtune
 from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError
 from hubtune.hub import Hub
-from hubtune.runs import Listener, read_record, run_target, runs_folder, silent
+from hubtune.runs import Listener, read_record, run_name, run_target, runs_folder, silent
 from hubtune.selection import Budget, Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
@@ -148,6 +146,7 @@ def tune(
             "budget": ranking.budget if ranking else None,
             "seed": seed,
             "input_size": input_size,
+            "precision": precision,
         }
         | (request or {}),
         "task": task.describe() | {"source": task.source.get("spec")},
@@ -156,21 +155,19 @@ def tune(
         "unfinished": best.record.get("unfinished"),
         "warnings": [
             *([] if finished else ["no training was finished in time: this is the best model so far; the same command goes on from there"]),
-            *task.notes,
+            *hub.notes,
             *best.record.get("summary", {}).get("warnings", ()),
             *(f"{name}: {error}" for name, error in errors.items()),
         ],
     }
-    folder = target or root / _run_name(task, hub, chosen_method, record["request"])
+    folder = target or root / run_name(
+        task.name,
+        chosen_method.name,
+        [task.fingerprint, [(card.name, card.sha256) for card in hub], chosen_method.config(), record["request"]],
+    )
 
     def written() -> Run:
         write_run(folder, record, results, best, task, started, known_rights(plan, chosen_method))
         return Run.read(folder)
 
     return runtime.on_main(written)
-
-
-def _run_name(task: Task, hub: Hub, method: Method, request: dict[str, Any]) -> str:
-    key = json.dumps([task.fingerprint, list(hub.names), method.config(), request], sort_keys=True, default=str)
-    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in task.name).strip("-")
-    return f"{safe}-{method.name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

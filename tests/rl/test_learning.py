@@ -83,7 +83,7 @@ def test_a_damaged_checkpoint_starts_anew(tiny, tmp_path):
     checkpoint = work(tmp_path / "two").checkpoint(training.cell)
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"not a checkpoint")
-    with pytest.warns(UserWarning, match=r"is damaged: training starts anew.*checkpoint.damaged"):
+    with pytest.warns(RuntimeWarning, match=r"is damaged: training starts anew.*checkpoint.damaged"):
         assert train_policy(training, work(tmp_path / "two"))["metrics"] == expected["metrics"]
 
 

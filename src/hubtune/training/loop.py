@@ -223,7 +223,8 @@ def set_aside(checkpoint: Path) -> None:
     """Keep a damaged checkpoint under another name, out of the way of a training that starts anew, and warn."""
     damaged = checkpoint.with_suffix(".damaged")
     os.replace(checkpoint, damaged)
-    warnings.warn(f"the checkpoint {checkpoint} is damaged: training starts anew, and it is kept as {damaged.name} meanwhile", stacklevel=2)
+    told = f"the checkpoint {checkpoint} is damaged: training starts anew, and it is kept as {damaged.name} meanwhile"
+    warnings.warn(told, RuntimeWarning, stacklevel=2)
 
 
 def _restore(path: Path, learner: Learner, state: _State, runtime: Runtime) -> None:

@@ -40,8 +40,8 @@ def pages(make_record, make_comparison, make_run, tmp_path_factory):
     evil["task"]["class_names"] = EVIL
     evil["search"]["rows"][1]["name"] = evil["search"]["picks"][0] = evil["search"]["picks"][0] + "x" * 200
     evil["search"]["rows"][0]["name"] = EVIL[0]
-    search = {key: usual[key] for key in ("format", "created", "request", "task", "search")} | {"kind": "search"}
-    runs = {"usual": (usual, 5), "evil": (evil, 5), "many": (many, 5), "search": (search, 1), "empty": ({"format": 1}, 0)}
+    ranked = {key: usual[key] for key in ("format", "created", "request", "task", "search")} | {"kind": "tune"}
+    runs = {"usual": (usual, 5), "evil": (evil, 5), "many": (many, 5), "ranked": (ranked, 1), "empty": ({"format": 1}, 0)}
     runs["compared"] = (make_comparison(), 3)
     root = tmp_path_factory.mktemp("pages")
     made = {name: (report.write(make_run(root / name, record)).as_uri(), charts) for name, (record, charts) in runs.items()}
@@ -129,7 +129,7 @@ def test_a_page_opened_on_a_narrow_dark_screen(opened, pages):
 
 
 def test_the_ranking_sorts_and_changes_its_axis_and_theme(opened, pages):
-    page = opened(pages["search"][0], 1280)
+    page = opened(pages["ranked"][0], 1280)
     table = page.locator("#ranking table.sortable")
     column = table.locator("thead th").all_text_contents().index("Parameters") + 1
     orders = []

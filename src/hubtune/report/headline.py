@@ -6,7 +6,7 @@ from typing import Any
 from hubtune.report.record import Record
 from hubtune.report.section import METRICS, NAMES, Section, count, duration, fill, metric, metric_phrase, moment, percent, plain, several
 
-KINDS = {"tune": "Tuning run", "compare": "Comparison", "search": "Search", "cell": "Training", "policy": "Policies"}
+KINDS = {"tune": "Tuning run", "compare": "Comparison", "cell": "Training", "policy": "Policies"}
 
 
 def headline(record: Record, folder: Path) -> Section:

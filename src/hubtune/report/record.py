@@ -28,6 +28,7 @@ class Request(Part):
     budget: int | None = None
     seed: int | None = None
     input_size: int | None = None
+    precision: str | None = None
     config: dict[str, Any] = {}
     command: str | None = None
 

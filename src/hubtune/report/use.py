@@ -46,19 +46,16 @@ def licenses(record: Record) -> list[tuple[str, str | None]]:
 
 def _command(record: Record) -> str | None:
     """The command that asks for the same, where the run was started from Python."""
-    request, search = record.request, record.kind == "search"
-    if record.kind == "compare":
+    request = record.request
+    if record.kind != "tune" or request.data is None or request.method is None:
         return None
-    if request.data is None or (not search and request.method is None):
-        return None
-    words = ["hubtune", "search" if search else "tune", request.data]
+    words = ["hubtune", "tune", request.data]
     options = {"hub": request.hub, "where": request.where, "strategy": request.strategy, "budget": request.budget}
-    if record.kind == "cell":
-        options = {"hub": request.hub, "models": ",".join(record.chosen.models) if record.chosen else None}
-    options |= {"input-size": request.input_size} if search else {"method": request.method, "seed": request.seed}
+    options |= {"method": request.method, "seed": request.seed, "input-size": request.input_size}
+    options |= {"precision": request.precision if request.precision != "no" else None}
     for option, value in options.items():
         words += [] if value in (None, "") else [f"--{option}", str(value)]
-    for key, value in {} if search else request.config.items():
+    for key, value in request.config.items():
         words += ["--set", f"{key}={plain(value)}"]
     return shlex.join(words)
 

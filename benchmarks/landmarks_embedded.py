@@ -7,9 +7,9 @@ Writes:    benchmarks/results/landmarks_embedded.json and .md
 Source:    Shu et al. (2022), Table 3 (NME on 300W, WFLW, COFW; smaller is better).
 Setting:   ``demo:faces``, 800 / 200 / 1000 faces, five models of the embedded hub at 32 x 32, heatmaps of 32 x 32; every method has the
            same steps of batch 16, AdamW without decay and the learning rate divided by 10 at half and five sixths (the paper's Adam
-           schedule), 0.001 and 0.0003 tried, the better kept by validation;
-           hub-pathway also tries two priors. Scratch has the first model's architecture; zoo-tuning takes
-           the models that share the most common one.
+           schedule), 0.001 and 0.0003 tried, the better kept by validation (the smaller one with BatchNorm's statistics kept, but
+           for scratch and zoo-tuning). Scratch has the first model's architecture; zoo-tuning takes the models that share the most
+           common one. On the first seed hub-pathway was also tried with lambda = 0.01 and with prior = 10.
 Cost:      about one hour of CPU a seed on one core (92, 32, 48, 60 and 62 ms a step of the five models alone).
 Expected:  hub-pathway below every single model, and within 3 % of the ensemble's NME or below it, at k / m of its cost.
 """

@@ -64,8 +64,8 @@ class HubPathway(PretrainedMethod):
     """The control: paths are drawn at random rather than generated."""
     prior: Literal["auto"] | Weights = "auto"
     """The first weights are softmax(prior times validation accuracy) of the heads on frozen features, equal at 0; where numbers are
-    predicted, LogME takes the accuracy's place; of several values the best by validation is kept; auto: 0 and 10 where heads are trained
-    first or there are no classes, else 0."""
+    predicted, LogME takes the accuracy's place; of several values the best by validation is kept; auto: 0 and 10 where such heads are
+    trained first, else 0."""
     aggregator_init: Init = "identity"
     """identity: the hub starts as the weighted sum of its models' outputs; random: as a fresh linear layer."""
     head_first: Literal["auto"] | bool = "auto"
@@ -84,13 +84,13 @@ class HubPathway(PretrainedMethod):
         return [dataclasses.replace(variant, explore=explore, prior=prior) for variant, explore, prior in choices]
 
     def _priors(self, task: Task) -> tuple[float, ...]:
-        known = self._fits_heads or task.kind != Classification.kind
+        of_classes = task.kind == Classification.kind
         if self.random_path:
             return (0.0,)
         if self.prior == "auto":
-            return PRIORS if known and self.protocol == "auto" else (0.0,)
+            return PRIORS if of_classes and self._fits_heads else (0.0,)
         priors = _several(self.prior)
-        if any(priors) and not known:
+        if any(priors) and of_classes and not self._fits_heads:
             raise ConfigurationError(
                 f"prior = {self.prior} without heads that are first trained on frozen features, of whose accuracy it would be; "
                 "expected head_first=true, or prior=0"

@@ -80,7 +80,7 @@ def learn(
     target = None if out is None else run_target(out)
     if not methods or not seeds:
         raise ConfigurationError(f"{len(methods)} methods and {len(seeds)} seeds were given; expected at least one of each")
-    trainings = plan_trainings(full_name(game), methods, sources, seeds)
+    trainings = plan_trainings(game, methods, sources, seeds)
     world_named(game, methods[0])  # a world that does not exist is told before anything is trained
     for training in trainings:
         training.method.check_sources(training.sources)
@@ -122,8 +122,13 @@ def learn(
 
 
 def plan_trainings(game: str, methods: Sequence[PolicyMethod], sources: Sequence[SourcePolicy], seeds: Sequence[int]) -> list[Training]:
-    """Every method with its sources from every seed."""
-    found = []
+    """Every method with its sources from every seed.
+
+    Raises:
+        UnknownNameError: no such game.
+        MissingExtraError: the games are not installed.
+    """
+    game, found = full_name(game), []
     for method in methods:
         if method.fewest == 0:
             groups: list[tuple[SourcePolicy, ...]] = [()]

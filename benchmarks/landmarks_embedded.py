@@ -67,7 +67,7 @@ def measure(task: ht.Task, hub: ht.Hub, row: str, seed: int, schedule: dict[str,
         return found | {"error": str(error)}
     cost = flops_of_run(run, task)
     scores = {name: run.metrics[f"test_{name}"] for name in METRICS}
-    return found | scores | {"flops": cost, "seconds": sum(cell["seconds"] for cell in run.record["cells"]), "path": str(run.path)}
+    return found | scores | {"flops": cost, "seconds": sum(cell["seconds"] for cell in run.record["cells"]), "run": run.path.name}
 
 
 def flops_of_run(run: Run, task: ht.Task) -> float:

@@ -81,12 +81,19 @@ class Round:
         return read_rights([result.folder for result in self.alone], self.task)
 
     def warnings(self) -> Iterator[str]:
+        """What the methods that ended well warn of."""
         for label, entry in self.entries.items():
-            if entry.result is None:
-                yield f"{label}, seed {self.seed}: left out of the means: {entry.error}"
-                continue
-            found = entry.result.record.get("summary", {}).get("warnings", ())
-            yield from (f"{label}, seed {self.seed}: {warning}" for warning in (*found, *entry.left_out))
+            if entry.result is not None:
+                found = entry.result.record.get("summary", {}).get("warnings", ())
+                yield from (f"{label}, seed {self.seed}: {warning}" for warning in (*found, *entry.left_out))
+
+
+def missing(rounds: Sequence[Round]) -> Iterator[str]:
+    """Seeds with which a method has no result, where it has one with another; the row of one that has none says so itself."""
+    for label in rounds[0].entries:
+        entries = [(played.seed, played.entries[label]) for played in rounds]
+        if any(entry.result for _, entry in entries):
+            yield from (f"{label}, seed {seed}: left out of the means: {entry.error}" for seed, entry in entries if entry.result is None)
 
 
 def _entry(outcomes: Sequence[Outcome], method: Method, plan: Plan, trained: Mapping[str, Result]) -> Entry:

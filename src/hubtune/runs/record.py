@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from hubtune.errors import ConfigurationError, RunError
 
 FORMAT = 1
-SHORT = 60
+SHORT = 40
 """Letters of a task's name that a folder's name holds, at most."""
 
 

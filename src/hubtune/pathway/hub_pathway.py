@@ -52,6 +52,8 @@ class HubPathway(PretrainedMethod):
 
     top_k: Annotated[int, Field(ge=1)] = 2
     """Models on each image's path."""
+    learning_rates: Rates = "auto"
+    """First learning rates of the models, each tried. "auto": 0.001 and 0.0001 with AdamW; the paper's is 0.01, of SGD."""
     generator_rate: Literal["auto"] | Rate = "auto"
     """The generator's first learning rate; auto: 0.001 with AdamW, since it starts at random, and that of the models with SGD."""
     explore: Weights = 0.1

@@ -6,7 +6,7 @@ Command:   python benchmarks/pathway_embedded.py PART [--data FOLDER] [--tasks a
 Parts:     main        five models that search picks, all methods, on the embedded tasks and, with --data, on four real ones
            ten         ten models: hub-pathway, the ensemble and the best single model
            ablations   Table 4, k = 1..5 on two tasks
-           cost_aware  cost_weight on two tasks for which models of 10 to 81 MFLOPs are picked
+           cost_aware  cost_weight on two tasks for which models of 10 to 81 MFLOPs are picked, and two with models of 20 to 24
            mobilenets  the five real MobileNets of FOLDER/models at 96 x 96 on two real tasks; zoo-tuning on the MobileNetV2s among them
 Writes:    benchmarks/results/pathway_PART.json and .md
 Source:    Shu et al. (2022), Tables 1 and 2 (methods), 4 (ablation), 5 (best single, top-k, oracle), Figure 3 (weights, k).
@@ -106,7 +106,7 @@ PARTS = {
     "main": Part(rows=METHODS, embedded=tuple(EMBEDDED_TASKS), real=REAL),
     "ten": Part(rows={name: METHODS[name] for name in ("fine-tune", "ensemble", "hub-pathway")}, embedded=tuple(EMBEDDED_TASKS), budget=10),
     "ablations": Part(rows=ABLATIONS, embedded=("shapes", "texture")),
-    "cost_aware": Part(rows=COSTS, embedded=("digits", "orientation")),
+    "cost_aware": Part(rows=COSTS, embedded=("digits", "orientation", "shapes", "texture")),
     "mobilenets": Part(
         rows={name: row for name, row in METHODS.items() if name not in ("concat-probe", "multi-teacher", "aft", "knowledge-flow")},
         real=("eurosat", "pacs_sketch"),

@@ -10,7 +10,7 @@ from hubtune.errors import ConfigurationError, TrainingError, UnknownNameError
 from hubtune.runs import runs_folder
 from hubtune.workflow import contestants
 from hubtune.workflow.contestants import labelled
-from hubtune.workflow.rounds import Entry, Round, missing
+from hubtune.workflow.rounds import Entry, Round, missing_seeds
 
 QUICK = {"steps": 6, "batch_size": 12, "learning_rates": (0.01,)}
 PATHS = {**QUICK, "generator_width": 8}
@@ -120,7 +120,7 @@ def test_a_seed_without_a_result_is_said_and_a_method_without_any_is_not_said_tw
         Round(seed=seed, task=task, alone=(), entries={"a": Entry(result=found, error="broke"), "b": Entry(result=None, error="never")})
         for seed, found in ended.items()
     ]
-    assert list(missing(rounds)) == ["a, seed 1: left out of the means: broke"]
+    assert list(missing_seeds(rounds)) == ["a, seed 1: left out of the means: broke"]
 
 
 def test_all_failing_is_one_clear_error(task, hub):

@@ -21,7 +21,7 @@ from hubtune.training.runtime import Runtime
 from hubtune.workflow.contestants import labelled
 from hubtune.workflow.paths import describe_paths, write_samples
 from hubtune.workflow.planning import Plan
-from hubtune.workflow.rounds import Round, Watched, missing
+from hubtune.workflow.rounds import Round, Watched, missing_seeds
 from hubtune.workflow.tabulating import tabulate
 
 
@@ -140,7 +140,7 @@ def compare(
         "comparison": table | {"models": list(hub.names)},
         "paths": [path for row in routed if (path := paths_of(row["label"], rounds))],
         "environment": environment(),
-        "warnings": [*hub.notes, *missing(rounds), *(warning for played in rounds for warning in played.warnings())],
+        "warnings": [*hub.notes, *missing_seeds(rounds), *(warning for played in rounds for warning in played.warnings())],
     }
     cards = [(card.name, card.sha256) for card in hub]
     configs = {label: method.config() for label, method in contest.items()}

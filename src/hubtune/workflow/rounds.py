@@ -88,7 +88,7 @@ class Round:
                 yield from (f"{label}, seed {self.seed}: {warning}" for warning in (*found, *entry.left_out))
 
 
-def missing(rounds: Sequence[Round]) -> Iterator[str]:
+def missing_seeds(rounds: Sequence[Round]) -> Iterator[str]:
     """Seeds with which a method has no result, where it has one with another; the row of one that has none says so itself."""
     for label in rounds[0].entries:
         entries = [(played.seed, played.entries[label]) for played in rounds]

@@ -146,7 +146,7 @@ def test_mistakes_are_told_together(task):
 
 
 def test_devices_and_sizes_that_cannot_be_used(hub, task, setting):
-    with pytest.raises(ConfigurationError, match=r"source_device = 'nowhere'.*cuda:1"):
+    with pytest.raises(ConfigurationError, match=r"source_device = 'nowhere'.*cuda:0"):
         Sources([hub.load("resnet-a")], setting.runtime, "nowhere")
     if not torch.cuda.is_available():
         with pytest.raises(ConfigurationError, match=r"source_device = 'cuda:1'"):

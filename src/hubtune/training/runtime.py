@@ -20,6 +20,27 @@ PATIENCE = timedelta(days=1)
 Found = TypeVar("Found")
 
 
+def usable_device(name: str, field: str = "device") -> torch.device:
+    """A device that is there.
+
+    Args:
+        name: such as "cpu" or "cuda:1".
+        field: what asked for it, named if it is not there.
+
+    Raises:
+        ConfigurationError: the name is none, or this machine has no such device.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that there is CUDA
+        raise ConfigurationError(
+            f"{field} = {name!r} is not known or not there ({(str(error).splitlines() or [''])[0]}); "
+            "expected a name such as 'cpu' or 'cuda:0'"
+        ) from error
+    return device
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """Where and how the arithmetic is done. Several processes are started with torchrun; each takes its share of every batch."""
@@ -45,15 +66,7 @@ class Runtime:
 
     @cached_property
     def device(self) -> torch.device:
-        try:
-            device = torch.device(self.device_name or str(self._state.device))
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigurationError(
-                f"device {self.device_name!r} is not known or not there ({(str(error).splitlines() or [''])[0]}); "
-                "expected a name such as 'cpu' or 'cuda:0'"
-            ) from error
-        return device
+        return usable_device(self.device_name or str(self._state.device))
 
     @property
     def processes(self) -> int:

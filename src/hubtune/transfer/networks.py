@@ -16,7 +16,7 @@ from hubtune.hub.timm_backbone import Blueprint, TimmBackbone
 from hubtune.tasks import Task
 from hubtune.training.heads import linear_head
 from hubtune.training.predictor import Single, freeze
-from hubtune.training.runtime import Runtime
+from hubtune.training.runtime import Runtime, usable_device
 from hubtune.training.seeds import derive
 from hubtune.transfer.pairs import Layer
 
@@ -100,13 +100,8 @@ class Sources:
     """
 
     def __init__(self, backbones: Sequence[Backbone], runtime: Runtime, device: str | None = None, scale: SourceMaps = "raw"):
-        try:
-            self._device = runtime.device if device is None else torch.device(device)
-            self._backbones = [backbone.to(self._device, memory_format=torch.channels_last) for backbone in backbones]  # pyright: ignore[reportCallIssue]
-        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that there is CUDA
-            raise ConfigurationError(
-                f"source_device = {device!r} cannot be used ({error}); expected a device such as 'cpu' or 'cuda:1'"
-            ) from error
+        self._device = runtime.device if device is None else usable_device(device, "source_device")
+        self._backbones = [backbone.to(self._device, memory_format=torch.channels_last) for backbone in backbones]  # pyright: ignore[reportCallIssue]
         for backbone in self._backbones:
             freeze(backbone)
         self._runtime = runtime

@@ -9,30 +9,41 @@ Command:   python benchmarks/rl_atari.py [--sources Seaquest,Riverraid] [--sourc
 Writes:    benchmarks/results/rl_atari.json (a row a training, as soon as it is finished), and a page for each game among the runs
 Source:    Shu et al. (2022), Figure 2: mean and variance over five seeds, sources Seaquest and Riverraid, k = 2.
 Setting:   Data-Efficient Rainbow with the settings of ``hubtune.rl.DataEfficientRainbow``. Source policies are trained from scratch with
-           seed 0. With two sources and k = 2 every path is active, as in the paper; three sources make the routing real.
-Cost:      on one CPU core about half an hour for 100,000 steps of one model, and an hour for a hub of two.
-Expected:  hub-pathway at or above zoo-tuning and knowledge-flow, those above scratch; fine-tuning one policy no better than scratch.
+           seed 0. Of the sources' heads the hidden layers are kept. With two sources and k = 2 every path is active, as in the paper; three
+           sources make the routing real. A policy's score is the mean of 100 games; "random" is a player of uniformly random actions.
+Differs:   the paper's sources are optimal policies, ours what 400,000 steps make of them (their scores are among the rows); it has five
+           seeds and three games. Zoo-tuning and knowledge-flow take the convolutions of all sources and the head of the first one.
+Cost:      on one CPU core 36 minutes for 100,000 steps from scratch or from one policy, 1.6 times that for knowledge-flow, 1.5 for
+           zoo-tuning, 2.3 for a hub of two; in all about 5 hours for the sources and 5 for each game and seed.
+Expected:  hub-pathway at or above zoo-tuning and knowledge-flow, those above scratch; fine-tuning one policy no better than scratch. Two
+           seeds do not settle an order.
 """
 
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 
 from hubtune.errors import HubTuneError, TrainingError
-from hubtune.rl import PolicyMethod, Scratch, learn, open_policies, policy_method
+from hubtune.rl import PolicyMethod, Scratch, evaluate, learn, open_policies, policy_method
 from hubtune.rl.experiment import POINTS, game_curve, plan_trainings
 from hubtune.rl.running import Training, finished, train_policy
+from hubtune.rl.scores import human_normalised
+from hubtune.rl.world import world_named
 from hubtune.runs import lock, runs_folder, temporary_beside
 from hubtune.training.cells import Work
+from hubtune.training.loop import Diverged
 from hubtune.training.runtime import Runtime
 
 RESULTS = Path(__file__).parent / "results"
-QUICK = {"learn_from": 30, "evaluation_episodes": 1, "episode_frames": 400}
-POLICIES_PER_GAME = 40
+QUICK = {"learn_from": 30, "test_episodes": 1, "episode_frames": 400}
+TEST_EPISODES = 100
+CURVE_POINTS = 40
 """Points of a curve that a row keeps."""
 
 
@@ -54,7 +65,7 @@ class Results:
 def row_of(record: dict[str, Any], role: str) -> dict[str, Any]:
     """What is kept of a training."""
     steps = record["config"]["steps"]
-    every = POINTS // POLICIES_PER_GAME
+    every = POINTS // CURVE_POINTS
     curve = game_curve(record["games"], steps)[every - 1 :: every]
     return {
         "id": record["id"],
@@ -113,6 +124,19 @@ def do(training: Training, role: str, deadline: float | None, results: Results) 
     return work.folder(training.cell)
 
 
+def play_at_random(game: str, settings: Scratch, results: Results) -> None:
+    """A row for a player of uniformly random actions, to compare with: the published random scores are of slower players."""
+    make_world = world_named(game, settings)
+    torch.manual_seed(0)
+    policy = settings.start([], make_world().actions).policy
+    always = replace(settings, evaluation_epsilon=1.0)
+    played = evaluate(policy, make_world, always, episodes=settings.test_episodes, seed=0, device=torch.device("cpu"))
+    scores = [episode.score for episode in played]
+    found = {"id": f"random-{game}-{len(scores)}", "role": "random", "game": game, "label": "random"}
+    results.add(found | {"score": fmean(scores), "human_normalised": human_normalised(game, fmean(scores)), "scores": scores})
+    print(f"{game} random: {fmean(scores):.1f}", flush=True)
+
+
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", default="Seaquest,Riverraid")
@@ -136,18 +160,23 @@ def main() -> None:
     torch.set_num_threads(1)
     deadline = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     results = Results(RESULTS / f"{arguments.name}.json")
-    quick = QUICK if arguments.quick else {}
+    # The learning curve is that of the games of the training; an evaluation on the way is only a look.
+    fields = {"test_episodes": TEST_EPISODES, "evaluate_every": 50_000} | (QUICK if arguments.quick else {})
     try:
-        source = Scratch(steps=arguments.source_steps, **quick)
+        source = Scratch(steps=arguments.source_steps, **fields)
         folders = [do(Training(game=game, method=source), "source", deadline, results) for game in names(arguments.sources)]
         sources = open_policies(folders)
-        methods: list[PolicyMethod] = [policy_method(name, {"steps": arguments.steps, **quick}) for name in names(arguments.methods)]
+        methods: list[PolicyMethod] = [policy_method(name, {"steps": arguments.steps, **fields}) for name in names(arguments.methods)]
         seeds = range(arguments.seeds)
         for game in names(arguments.games):
+            play_at_random(game, source, results)
             # All methods from one seed before the next one: an experiment that is cut short is a comparison all the same.
             for seed in seeds:
                 for training in plan_trainings(game, methods, sources, [seed]):
-                    do(training, "transfer", deadline, results)
+                    try:
+                        do(training, "transfer", deadline, results)
+                    except Diverged as error:
+                        print(f"{game} {training.label} seed {seed}: {error}", flush=True)
             run = learn(game, methods, sources, seeds=seeds, device="cpu")
             print(f"page of {game}: {run.path / 'report.html'}", flush=True)
     except TrainingError as error:

@@ -6,7 +6,16 @@ import json
 import pytest
 from PIL import Image
 
-SMALL = {"frame_size": 30, "history": 1, "atoms": 5, "hidden": 8, "n_step": 2, "learn_from": 10, "evaluation_episodes": 2}
+SMALL = {
+    "frame_size": 30,
+    "history": 1,
+    "atoms": 5,
+    "hidden": 8,
+    "n_step": 2,
+    "learn_from": 10,
+    "evaluation_episodes": 2,
+    "test_episodes": 3,
+}
 OPTIONS = ("--steps", "20", "--device", "cpu", *(word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")))
 
 
@@ -21,7 +30,7 @@ def test_train_transfer_play(run, tmp_path):
     both = ("--from", tmp_path / "one", "--from", tmp_path / "two")
     several = json.loads(
         run(
-            "rl", "transfer", "rl.gridworld:WideRoom", *both, "--method", "fine-tune,zoo-tuning", *OPTIONS, "--set", "heads=keep", "--json"
+            "rl", "transfer", "rl.gridworld:WideRoom", *both, "--method", "fine-tune,zoo-tuning", *OPTIONS, "--set", "heads=all", "--json"
         ).out
     )
     assert [row["label"].split()[0] for row in several["methods"]] == ["fine-tune", "fine-tune", "zoo-tuning"]

@@ -73,9 +73,10 @@ def test_outputs_with_places_are_routed_alike():
     torch.testing.assert_close(Aggregator(3, 2)(weighted), weighted.sum(1))
 
 
-def test_gradients_flow_back_through_the_routing():
+@pytest.mark.parametrize("k", [2, 3])
+def test_gradients_flow_back_through_the_routing(k):
     x = torch.randn(7, 1, requires_grad=True)
-    models = top_k(weights_of(models=3), 2).models
+    models = top_k(weights_of(models=3), k).models
     outputs = route([lambda rows, i=i: (i + 1) * rows for i in range(3)], x, models)
     outputs.sum().backward()
     torch.testing.assert_close(x.grad[:, 0], (models + 1).sum(1).float())

@@ -6,6 +6,7 @@ from torch import nn
 import hubtune as ht
 from hubtune.errors import ConfigurationError
 from hubtune.pathway.zoo_tuning import MixedConv, ZooNetwork, mix
+from hubtune.training.flops import flops
 
 
 def convs(count=3, **options):
@@ -13,11 +14,13 @@ def convs(count=3, **options):
     return [nn.Conv2d(4, 6, 3, padding=1, **options) for _ in range(count)]
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("side", [8, 4])  # in training the maps of the smaller side are summed, not the kernels
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"groups": 2, "stride": 2}])
-def test_each_image_has_the_kernel_that_its_gate_mixes(options):
-    mixed = MixedConv(convs(**options), lite=False)
+def test_each_image_has_the_kernel_that_its_gate_mixes(options, side, training):
+    mixed = MixedConv(convs(**options), lite=False).train(training)
     nn.init.normal_(mixed.align)
-    x = torch.randn(5, 4, 8, 8)
+    x = torch.randn(5, 4, side, side)
     gate = mixed.gate(x.mean((2, 3))) * 2 / 3
     kernels = mixed.weight.unflatten(0, (3, 6))
     geometry = {"padding": 1, "stride": options.get("stride", 1), "groups": options.get("groups", 1)}
@@ -25,6 +28,19 @@ def test_each_image_has_the_kernel_that_its_gate_mixes(options):
         kernel = sum(gate[b, i] * torch.einsum("op,pikl->oikl", mixed.align[i], kernels[i]) for i in range(3))
         bias = None if mixed.bias is None else gate[b] @ mixed.bias
         torch.testing.assert_close(mixed(x)[b], F.conv2d(x[b : b + 1], kernel, bias, **geometry)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_small_maps_are_summed_in_training_only():
+    mixed, x = MixedConv(convs(), lite=False), torch.randn(5, 4, 4, 4)
+    gradients = []
+    for training in (True, False):
+        mixed.train(training).zero_grad()
+        mixed(x).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in mixed.parameters()])
+    for of_maps, of_kernels in zip(*gradients, strict=True):
+        torch.testing.assert_close(of_maps, of_kernels, rtol=1e-4, atol=1e-4)
+    # Three maps of 6 filters of 3 x 3 x 4 at 16 places, beside one; the gate and the mixing of kernels cost the same or less.
+    assert flops(mixed.train(), x) > 2 * flops(mixed.eval(), x)
 
 
 @pytest.mark.parametrize("lite", [True, False])

@@ -18,6 +18,7 @@ TINY = {
     "target_update": 20,
     "evaluate_every": 20,
     "evaluation_episodes": 3,
+    "test_episodes": 3,
     "steps": 40,
 }
 

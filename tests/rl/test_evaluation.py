@@ -31,6 +31,16 @@ def test_a_game_does_not_depend_on_those_beside_it(tiny):
     assert policy.training  # as it was before
 
 
+def test_a_game_without_end_is_cut(tiny):
+    method = Scratch(**tiny | {"evaluation_epsilon": 0.0, "evaluation_frames": 15, "frame_skip": 4})
+    make_world = world_named("rl.gridworld:Room", method)
+    policy = method.start([], make_world().actions).policy
+    for parameter in policy.parameters():  # always the first action, into the wall
+        torch.nn.init.zeros_(parameter)
+    played = evaluate(policy, make_world, method, episodes=2, seed=0, device=torch.device("cpu"))
+    assert [(episode.steps, episode.cut) for episode in played] == [(4, True), (4, True)]
+
+
 def test_a_film_of_a_long_game_keeps_evenly_spaced_pictures(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluation_module, "MOST_PICTURES", 8)
     film = Film()

@@ -23,11 +23,13 @@ CPU = torch.device("cpu")
 CHILD = """
 import json, sys
 from pathlib import Path
+import torch
 from hubtune.rl import Scratch
 from hubtune.rl.running import Training, train_policy
 from hubtune.training.cells import Work
 from hubtune.training.runtime import Runtime
 
+torch.set_num_threads(1)  # as in the tests: sums depend on it
 work = Work(root=Path(sys.argv[1]), runtime=Runtime(device_name="cpu"), checkpoint_seconds=0.0)
 train_policy(Training(game="rl.gridworld:Mortal", method=Scratch.from_config(json.loads(sys.argv[2]))), work)
 """

@@ -132,6 +132,12 @@ def test_what_cannot_be_transferred_is_said(tiny, sources):
     with pytest.raises(ConfigurationError, match="sees 2 frames of 30 pixels"):
         HubPathway(**tiny | {"history": 4}).check_sources(sources)
     assert started(HubPathway(**tiny, random_path=True, heads="fresh"), sources, (*ACTIONS, "WAIT")).notes == ()
+    with pytest.raises(ConfigurationError, match=r"estimates returns with lowest_return=-1.0, and the settings say lowest_return=-2.0"):
+        HubPathway(**tiny | {"lowest_return": -2.0}).check_sources(sources)
+    other = tiny | {"discount": 0.5}
+    HubPathway(**other).check_sources(sources)  # its last layers learn the new returns from nothing
+    with pytest.raises(ConfigurationError, match=r"with discount=0.9, .* say discount=0.5; set discount=0.9"):
+        HubPathway(**other, heads="all").check_sources(sources)
     notes = started(HubPathway(**tiny), sources, (*ACTIONS, "WAIT")).notes
     assert len(notes) == 2
     assert all("last layer of the advantages is drawn anew" in note for note in notes)

@@ -11,7 +11,7 @@ from hubtune.hub import Hub
 from hubtune.nets import DuelingHead
 from hubtune.pathway.routed_hub import RoutedHub
 from hubtune.rl import DataEfficientRainbow, HubPathway, Scratch, load_policy, open_policies, save_policy
-from hubtune.rl.policy import fresh_backbone, fresh_head, kept_head
+from hubtune.rl.policy import fresh_backbone, fresh_head, keep_head
 
 ACTIONS = ("UP", "RIGHT", "DOWN", "LEFT")
 
@@ -73,17 +73,29 @@ def test_folders_that_hold_no_policy_are_named(policies, models_folder, tmp_path
 def test_a_head_is_kept_as_far_as_the_actions_agree(sources, tiny):
     settings = Scratch(**tiny)
     own = sources[0].head()
-    same = fresh_head(fresh_backbone(settings), 4, settings)
-    assert kept_head(sources[0], same, ACTIONS) is None
-    assert all(torch.equal(value, own.state_dict()[name]) for name, value in same.state_dict().items())
-    other = fresh_head(fresh_backbone(settings), 6, settings)
-    note = kept_head(sources[0], other, (*ACTIONS, "A", "B"))
+
+    def kept(part, actions):
+        fresh = fresh_head(fresh_backbone(settings), len(actions), settings)
+        note = keep_head(sources[0], fresh, actions, part)
+        equal = {name for name, value in fresh.state_dict().items() if torch.equal(value, own.state_dict().get(name, torch.zeros(())))}
+        return equal, note
+
+    names = set(own.state_dict())
+    hidden = {name for name in names if ".0." in name}
+    assert kept("all", ACTIONS) == (names, None)
+    assert kept("hidden", ACTIONS)[1] is None
+    more = (*ACTIONS, "A", "B")
+    found, note = kept("all", more)
     assert note is not None
     assert "has the 4 actions UP, RIGHT, DOWN, LEFT, and the game has the 6" in note
-    kept = {name for name, value in other.state_dict().items() if torch.equal(value, own.state_dict().get(name, torch.zeros(())))}
-    assert kept == {name for name in other.state_dict() if not name.startswith("advantage.2.")}
+    assert found == {name for name in names if not name.startswith("advantage.2.")}
+    for actions in (ACTIONS, more):
+        found, note = kept("hidden", actions)
+        assert hidden <= found
+        assert not {"value.2.weight", "advantage.2.weight"} & found
+    assert note is not None
     wider = DuelingHead(own.in_features, 4, atoms=own.atoms, hidden=own.hidden + 1)
-    assert "another form" in (kept_head(sources[0], wider, ACTIONS) or "")
+    assert "another form" in (keep_head(sources[0], wider, ACTIONS, "all") or "")
 
 
 def test_a_card_is_written_as_it_is(policies):

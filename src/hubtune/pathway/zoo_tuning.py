@@ -22,6 +22,8 @@ from hubtune.training.supervised import SupervisedLearner
 from hubtune.training.trained_method import Rates, TrainedMethod
 
 LITE_MOMENTUM = 0.1
+SMALL = 64
+"""Places of a map, times the models but one, up to which the sum of all models' maps is the faster form."""
 ANY_MODELS = "choose models of one architecture, or use hub-pathway or ensemble, which take any"
 
 
@@ -68,11 +70,25 @@ class MixedConv(nn.Module):
         if self.lite:
             bias = None if self.bias is None else gate @ self.bias
             return F.conv2d(x, torch.einsum("e,eoikl->oikl", gate, kernels), bias, groups=self._groups, **self._geometry)
+        return self._sum_of_maps(x, gate, kernels) if self._maps_are_small(x) else self._sum_of_kernels(x, gate, kernels)
+
+    def _maps_are_small(self, x: Tensor) -> bool:
+        """Whether m maps are made sooner than a kernel for each image. In training only: kernels need fewer operations."""
+        places = x.shape[2] * x.shape[3] // (self._geometry["stride"][0] * self._geometry["stride"][1])
+        return self.training and self._groups == 1 and (self.models - 1) * places <= SMALL
+
+    def _sum_of_kernels(self, x: Tensor, gate: Float[Tensor, "B m"], kernels: Float[Tensor, "m O I k l"]) -> Float[Tensor, "B O h w"]:
         batch = len(x)
         kernel = torch.einsum("be,eoikl->boikl", gate, kernels).flatten(0, 1)
         bias = None if self.bias is None else (gate @ self.bias).flatten()
         y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), kernel, bias, groups=batch * self._groups, **self._geometry)
         return y.reshape(batch, -1, *y.shape[2:])
+
+    def _sum_of_maps(self, x: Tensor, gate: Float[Tensor, "B m"], kernels: Float[Tensor, "m O I k l"]) -> Float[Tensor, "B O h w"]:
+        """The same, since a convolution is linear in its kernel."""
+        bias = None if self.bias is None else self.bias.flatten()
+        maps = F.conv2d(x, kernels.flatten(0, 1), bias, **self._geometry).unflatten(1, (self.models, -1))
+        return torch.einsum("be,beohw->bohw", gate, maps)
 
     def _gate(self, x: Tensor) -> Tensor:
         """(B, m), or (m,) with ``lite``."""

@@ -37,6 +37,7 @@ class _Game:
         self.stack = Stack(settings.history, world.reset(derive(seed, "game")))
         self._chance = np.random.default_rng(derive(seed, "actions"))
         self._epsilon = settings.evaluation_epsilon
+        self._longest = settings.evaluation_frames / settings.frame_skip
         self.score, self.steps = 0.0, 0
         self.over = self.cut = False
         self._film = Film() if filmed else None
@@ -50,7 +51,8 @@ class _Game:
         self.stack.add(outcome.frame)
         self.score += outcome.reward
         self.steps += 1
-        self.over, self.cut = outcome.over or outcome.cut, outcome.cut
+        self.cut = outcome.cut or (self.steps >= self._longest and not outcome.over)
+        self.over = outcome.over or self.cut
 
     def episode(self) -> Episode:
         return Episode(self.score, self.steps, self.cut, () if self._film is None else self._film.pictures)

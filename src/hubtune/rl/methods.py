@@ -19,7 +19,7 @@ from hubtune.pathway.routed_hub import RoutedHub
 from hubtune.pathway.zoo_tuning import ZooNetwork, mix
 from hubtune.rl.distribution import cross_entropy
 from hubtune.rl.learner import Alone, Objective
-from hubtune.rl.policy import SourcePolicy, fresh_backbone, fresh_head, kept_head
+from hubtune.rl.policy import SourcePolicy, fresh_backbone, fresh_head, keep_head
 from hubtune.rl.replay import Transitions
 from hubtune.rl.settings import DataEfficientRainbow
 from hubtune.training.predictor import Predictor, Single, freeze
@@ -42,8 +42,9 @@ class PolicyMethod(DataEfficientRainbow):
     fewest: ClassVar[int] = 1
     """Sources that it takes at least; a method of one source is applied to each."""
 
-    heads: Literal["keep", "fresh"] = "keep"
-    """Whether the sources' heads are taken over, as far as the actions agree, or drawn anew."""
+    heads: Literal["hidden", "all", "fresh"] = "hidden"
+    """What is taken over of the sources' heads. hidden: the hidden layers, so that the answers are learnt anew whatever the game is;
+    all: the answers too, as far as the actions agree; fresh: nothing."""
 
     @abstractmethod
     def start(self, sources: Sequence[SourcePolicy], actions: Sequence[str]) -> Start:
@@ -61,26 +62,26 @@ class PolicyMethod(DataEfficientRainbow):
         """
         if len(sources) < self.fewest:
             raise ConfigurationError(f"{self.name} was given {len(sources)} policies; expected at least {self.fewest}: name them by --from")
-        seen = (self.history, self.frame_size)
         for source in sources:
             own = source.card.play
-            if (own.history, own.frame_size) != seen:
+            if (own.history, own.frame_size) != (self.history, self.frame_size):
                 raise ConfigurationError(
-                    f"{source.name} sees {own.history} frames of {own.frame_size} pixels, and the settings say {seen[0]} of {seen[1]}; "
-                    f"set history={own.history} and frame_size={own.frame_size}"
+                    f"{source.name} sees {own.history} frames of {own.frame_size} pixels, and the settings say {self.history} of "
+                    f"{self.frame_size}; set history={own.history} and frame_size={own.frame_size}"
                 )
-            ends = (own.lowest_return, own.highest_return)
-            if ends != (self.lowest_return, self.highest_return):
+            scale = ("lowest_return", "highest_return", *(("discount", "clip_reward") if self.heads == "all" else ()))
+            wrong = [name for name in scale if getattr(own, name) != getattr(self, name)]
+            if wrong:
                 raise ConfigurationError(
-                    f"{source.name} tells returns from {ends[0]} to {ends[1]} apart, and the settings say {self.lowest_return} to "
-                    f"{self.highest_return}; set lowest_return={ends[0]} and highest_return={ends[1]}"
+                    f"{source.name} estimates returns with {_settings(own, wrong)}, and the settings say {_settings(self, wrong)}; "
+                    f"set {_settings(own, wrong)}, or take other policies"
                 )
 
     def single(self, source: SourcePolicy, actions: Sequence[str]) -> tuple[Single, tuple[str, ...]]:
         """A source's convolutions under a head for the game, and what the user should know."""
         backbone = source.backbone()
         head = fresh_head(backbone, len(actions), self)
-        note = kept_head(source, head, actions) if self.heads == "keep" else None
+        note = None if self.heads == "fresh" else keep_head(source, head, actions, self.heads)
         return Single(backbone, head), () if note is None else (note,)
 
 
@@ -177,7 +178,8 @@ class KnowledgeFlow(PolicyMethod):
     """The first policy learns, its maps mixed in learning with those of the others, frozen, until it stands alone. It acts alone.
 
     Source: Liu, Peng and Schwing (2019), Knowledge flow: improve upon your teachers.
-    Differs from the paper: as the method of that name for images; see `hubtune.pathway.knowledge_flow`.
+    Differs from the paper: as the method of that name for images; see `hubtune.pathway.knowledge_flow`. Of the other policies the
+    convolutions teach; their heads are not used.
     """
 
     name: ClassVar[str] = "knowledge-flow"
@@ -219,7 +221,7 @@ class ZooTuning(PolicyMethod):
     """One policy whose convolutions are, for each stack of frames, a gated mixture of all policies' kernels; its head is the first one's.
 
     Source: Shu et al. (2021), Zoo-Tuning: adaptive transfer from a zoo of models.
-    Differs from the paper: see `hubtune.pathway.zoo_tuning.MixedConv`.
+    Differs from the paper: see `hubtune.pathway.zoo_tuning.MixedConv`. The layers of the head are not mixed.
     """
 
     name: ClassVar[str] = "zoo-tuning"
@@ -231,6 +233,10 @@ class ZooTuning(PolicyMethod):
         mix([base.backbone.network, *(source.backbone().network for source in sources[1:])], lite=False)
         policy = ZooNetwork(base.backbone, base.head, len(sources), lite=False)
         return Start(policy, Alone(policy), notes)
+
+
+def _settings(play: DataEfficientRainbow, names: Sequence[str]) -> str:
+    return " and ".join(f"{name}={getattr(play, name)}" for name in names)
 
 
 METHODS: dict[str, type[PolicyMethod]] = {method.name: method for method in (Scratch, FineTune, HubPathway, KnowledgeFlow, ZooTuning)}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from safetensors.torch import save_file
@@ -26,6 +26,7 @@ ARCHITECTURE = "data_efficient_cnn"
 WEIGHTS = "policy.safetensors"
 KINDS = {kind.kind: kind for kind in (Single, RoutedHub, ZooNetwork)}
 TRUNK, HEAD = "backbone.network.", "head."
+HeadPart = Literal["hidden", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,27 +115,28 @@ def fresh_head(backbone: Backbone, actions: int, settings: DataEfficientRainbow)
 
 
 @torch.no_grad()
-def kept_head(source: SourcePolicy, fresh: DuelingHead, actions: Sequence[str]) -> str | None:
-    """Take over into a fresh head what fits of a source's head.
+def keep_head(source: SourcePolicy, fresh: DuelingHead, actions: Sequence[str], part: HeadPart) -> str | None:
+    """Take over a part of a source's head into a fresh one, as far as it fits.
 
-    With other actions the last layer of the advantages stays fresh; with another form all of it does.
+    Args:
+        actions: of the game.
+        part: "hidden": both hidden layers; "all": the layers behind them as well, those of the advantages if the actions are the same.
 
     Returns:
-        What was drawn anew and why, in a sentence; None where everything was taken over.
+        What could not be taken over and why, in a sentence; None for a head of the same form and the same actions.
     """
     head = source.head()
     if {**head.spec(), "sigma": 0} != {**fresh.spec(), "sigma": 0}:
         return f"{source.name}: the head is drawn anew, since it has another form: {head.spec()}, not {fresh.spec()}"
-    weights = head.state_dict()
-    if list(source.card.actions) == list(actions):
-        fresh.load_state_dict(weights)
+    alike = list(source.card.actions) == list(actions)
+    whole = part == "all"
+    fresh.value.load_state_dict((head.value if whole else head.value[:-1]).state_dict(), strict=False)
+    fresh.advantage.load_state_dict((head.advantage if whole and alike else head.advantage[:-1]).state_dict(), strict=False)
+    if alike:
         return None
-    last = f"advantage.{len(head.advantage) - 1}."
-    fresh.load_state_dict({name: value for name, value in weights.items() if not name.startswith(last)}, strict=False)
     return (
         f"{source.name}: {source.card.game} has the {head.out_features} actions {', '.join(source.card.actions)}, and the game has the "
-        f"{len(actions)} actions {', '.join(actions)}; "
-        "the last layer of the advantages is drawn anew, the rest of the head is kept"
+        f"{len(actions)} actions {', '.join(actions)}; the last layer of the advantages is drawn anew"
     )
 
 

@@ -114,9 +114,9 @@ def _train_and_write(training: Training, work: Work) -> None:
     )
     history = train(learner, lambda step: EMPTY, score, plan, work.runtime)
     world.close()
-    # The games by which it is judged in the end are others than those of the curve.
+    # Games of other seeds than those of the curve, by which the best of several policies is chosen.
     seed = derive(training.seed, "test")
-    episodes = evaluate(start.policy, make_world, method, episodes=method.evaluation_episodes, seed=seed, device=device, filmed=True)
+    episodes = evaluate(start.policy, make_world, method, episodes=method.test_episodes, seed=seed, device=device, filmed=True)
     notes = [*start.notes]
     if method.steps <= max(method.learn_from, method.n_step):
         notes.append(

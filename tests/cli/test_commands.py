@@ -51,6 +51,10 @@ def test_a_comparison_and_the_paths_of_its_routed_hub(run, task, task_file, mode
     assert "soup-uniform: a soup was asked of different architectures" in " ".join(shown.split())
 
     Image.fromarray(task.test.canvas([0], None)[0].permute(1, 2, 0).numpy()).save(tmp_path / "x.png")
+    told = run("predict", tmp_path / "all", tmp_path / "x.png", code=2).err
+    best = max(("linear-probe", "hub-pathway"), key=lambda label: rows[label]["mean"]["val_accuracy"])
+    assert "is a comparison, which keeps no model" in told
+    assert f"hubtune tune {task_file} --method {best} --models resnet-a,vit" in told
     cell = rows["hub-pathway"]["runs"][0]["path"]
     [row] = json.loads(run("predict", cell, tmp_path / "x.png", "--json").out)
     assert set(row["path"]) == {"resnet-a", "vit"}

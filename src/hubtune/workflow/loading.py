@@ -1,6 +1,7 @@
 """A finished run, ready to predict."""
 
 import importlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from hubtune.errors import ConfigurationError, DataError, ModelError, RunError
 from hubtune.hub import Hub
 from hubtune.landmarks.model import LandmarkModel
+from hubtune.runs import read_record
 from hubtune.tasks.images import decode, squash
 from hubtune.training.predictor import Predictor
 from hubtune.training.saving import load_weights, read_description
@@ -105,9 +107,28 @@ def load(path: str | Path, *, max_resident: int | None = None) -> Model | Landma
     folder = Path(path)
     if (folder / "model").is_dir():
         folder = folder / "model"
+    elif (folder / "record.json").is_file():
+        raise _without_model(folder)
     description = read_description(folder)
     model = MODELS[description["task"].get("kind", "classification")]
     return model(_predictor(folder, description, max_resident), description)
+
+
+def _without_model(folder: Path) -> RunError:
+    """The error of a run that keeps no model: what it is, and how to come to one."""
+    record = read_record(folder)
+    if record.get("kind") != "compare":
+        return RunError(f"{folder} is a run of kind {record.get('kind')!r}, which keeps no model; give the folder of a finished tune")
+    asked, compared = record["request"], record["comparison"]
+    metric = compared["metric"].replace("test_", "val_", 1)
+    rows = [row for row in compared["rows"] if not row["analysis"] and metric in row["mean"]]
+    best = max(rows, key=lambda row: row["mean"][metric])
+    models = f"--models {','.join(compared['models'])}" if asked["budget"] is None else f"--budget {asked['budget']}"
+    command = f"hubtune tune {shlex.quote(asked['data'])} --method {best['method']} {models}"
+    return RunError(
+        f"{folder} is a comparison, which keeps no model; expected the folder of a tune. Its best method by validation is {best['label']}: "
+        f"`{command}`, with the comparison's other options, takes the finished trainings over and hands a model over"
+    )
 
 
 def _predictor(folder: Path, description: dict[str, Any], max_resident: int | None) -> torch.nn.Module:

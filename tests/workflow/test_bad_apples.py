@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 import hubtune as ht
-from hubtune.errors import HubTuneError, ModelError, of_model
+from hubtune.errors import ConfigurationError, HubTuneError, ModelError, of_model
+from hubtune.hub.module import ModuleBackbone
+from hubtune.runs import runs_folder
 
 PROBE = ht.LinearProbe()
 
@@ -28,7 +30,8 @@ class Moody(torch.nn.Module):
 
 
 @pytest.fixture
-def moody(hub):
+def moody(hub, monkeypatch):
+    monkeypatch.setattr(ModuleBackbone, "spec", lambda self: {})  # as if it could be built again
     return hub.subset(["resnet-a"]).add(Moody(), {"name": "moody", "input_size": 16})
 
 
@@ -54,6 +57,23 @@ def test_a_tune_names_a_model_that_fails_and_hands_over_the_others(task, moody):
     assert any(warning.startswith("moody") and "not today" in warning for warning in run.record["warnings"])
     with pytest.raises(HubTuneError, match="moody: RuntimeError: not today"):
         ht.tune(task, moody.subset(["moody"]), method=PROBE, workers=1)
+
+
+@pytest.mark.parametrize("method", [PROBE, ht.FineTune(), ht.HubPathway(top_k=1), ht.Aft(student="mine")])
+def test_a_network_that_no_run_can_be_saved_with_is_refused_before_anything_is_trained(task, hub, method):
+    mine = hub.add(torch.nn.Conv2d(3, 4, 1), {"name": "mine", "input_size": 16}).subset(["mine"])
+    with pytest.raises(ConfigurationError, match="mine is a network of your own"):
+        ht.tune(task, mine, method, workers=1)
+    assert not list(runs_folder().glob("cells/*"))
+
+
+def test_a_network_of_ones_own_can_teach_and_the_others_are_trained_without_it(task, hub):
+    both = hub.subset(["resnet-a"]).add(torch.nn.Conv2d(3, 4, 1), {"name": "mine", "input_size": 16})
+    run = ht.tune(task, both, ht.Aft(student="resnet-a", steps=3, learning_rates=(0.01,)), workers=1)
+    assert run.record["chosen"]["models"] == ["resnet-a", "mine"]
+    run = ht.tune(task, both, PROBE, workers=1)
+    assert run.record["chosen"]["models"] == ["resnet-a"]
+    assert any("mine is a network of your own" in warning for warning in run.record["warnings"])
 
 
 def test_names_of_classes_that_are_no_text_lose_nothing(hub, tmp_path):

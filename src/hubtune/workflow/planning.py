@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubtune.errors import HubTuneError, TrainingError
+from hubtune.errors import ConfigurationError, HubTuneError, ModelError, TrainingError
 from hubtune.hub import Hub
 from hubtune.tasks import Task
 from hubtune.training.cells import Unfinished, Work
 from hubtune.training.loop import OutOfTime
 from hubtune.training.method import Cell, Method, Need, Result
+from hubtune.transfer.transfer_method import TransferMethod
 from hubtune.workflow.methods import method_named
 from hubtune.workflow.running import CellRunner
 
@@ -104,9 +105,24 @@ class Plan:
         """Whether a method takes these models; why it does not is noted."""
         try:
             wanted.method.check(self.hub.subset(list(wanted.models)), self.task)
+            self._check_saved(wanted)
         except HubTuneError as error:
             errors["+".join(wanted.models)] = error
         return not errors
+
+    def _check_saved(self, wanted: Wanted) -> None:
+        """Refuse networks of one's own where they would be part of what is handed over: they cannot be written.
+
+        Raises:
+            ConfigurationError: there is one.
+        """
+        for name in handed_over(wanted, self.task):
+            if self.hub[name].sha256 is None:  # known weight files belong to networks with a description
+                backbone = self.hub.load(name, self.hub[name].size_within(self.input_size))
+                try:
+                    backbone.spec()
+                except ModelError as error:
+                    raise ConfigurationError(str(error)) from error
 
     def known(self, wanted: Wanted) -> Result | None:
         """The best variant of something that is built on nothing else, where all are finished already; nothing is trained."""
@@ -155,11 +171,25 @@ class Plan:
         )
 
 
+def handed_over(wanted: Wanted, task: Task) -> tuple[str, ...]:
+    """The models that are sure to be part of what a method hands over, itself or changed.
+
+    Sources of a fresh target are not, nor teachers; what is built on other trainings holds their networks, which are asked for too.
+    """
+    method, models = wanted.method, wanted.models
+    if isinstance(method, TransferMethod) or method.needs(models, task):
+        return ()
+    taught = (getattr(method, "student", None),) if hasattr(method, "student") else models
+    return tuple(name for name in models if name in taught)
+
+
 def nothing_finished(errors: dict[str, HubTuneError]) -> HubTuneError:
     """The error of a training of which no variant ended well."""
     if errors and all(isinstance(error, OutOfTime) for error in errors.values()):
         return OutOfTime("the time limit came before any training was finished; the same command with more time goes on from there")
     reasons = "\n  ".join(f"{name}: {error}" for name, error in errors.items())
+    if errors and all(isinstance(error, ConfigurationError) for error in errors.values()):
+        return ConfigurationError(f"nothing can be trained:\n  {reasons}")
     return TrainingError(f"no training ended well:\n  {reasons}")
 
 

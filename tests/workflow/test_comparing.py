@@ -8,7 +8,7 @@ import pytest
 import hubtune as ht
 from hubtune.errors import ConfigurationError, TrainingError, UnknownNameError
 from hubtune.runs import runs_folder
-from hubtune.workflow import contestants
+from hubtune.workflow import Run, contestants
 from hubtune.workflow.contestants import labelled
 from hubtune.workflow.rounds import Entry, Round, missing_seeds
 
@@ -38,6 +38,9 @@ def test_a_comparison_is_a_table_over_methods_and_seeds(task, hub, monkeypatch):
     # A method that fails is a row with its reason; the others went on.
     assert "different architectures" in rows["soup"]["error"]
     assert rows["soup"]["mean"] == {}
+    assert f"Comparison(test_accuracy: fine-tune {rows['fine-tune']['mean']['test_accuracy']:.4f}, ensemble" in repr(compared)
+    assert "soup failed" in repr(compared)
+    assert repr(Run.read(compared.path)) == f"Run(compare, {compared.path})"
 
     # The single models are the same ones everywhere.
     assert rows["best-single"]["mean"]["test_accuracy"] == pytest.approx(rows["fine-tune"]["mean"]["test_accuracy"])

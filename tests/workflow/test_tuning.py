@@ -32,6 +32,12 @@ def test_search_then_tune_hands_over_a_model_that_predicts(task, hub):
     assert run.record["chosen"]["models"][0] in rank.picks.names
     assert (run.path / "report.html").exists()
     model = ht.load(run.path)
+    [best, *_] = rank.rows
+    assert repr(rank).startswith(f"Ranking of 3 models by hybrid-linear, picks: {', '.join(rank.picks.names)}\n")
+    assert f"  {best['name']}: score {best['score']:.4g}, predicted accuracy {100 * best['predicted']:.0f} %\n" in repr(rank)
+    accuracy = run.metrics["test_accuracy"]
+    assert repr(run) == f"Run(fine-tune on {run.record['chosen']['models'][0]}: test_accuracy {accuracy:.4f}, {run.path})"
+    assert repr(model) == "Model(single, 3 classes: red, green, blue)"
     images = task.test.canvas(range(len(task.test)), None).permute(0, 2, 3, 1).numpy()
     p = model.predict(images)
     assert p.probabilities.shape == (30, 3)

@@ -5,6 +5,9 @@ from typing import Any
 
 from hubtune.hub import Hub
 
+SHOWN = 5
+"""Models that a ranking shows of itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
@@ -26,6 +29,17 @@ class Ranking:
     """Accuracy by which the best pick is expected to fall short of the hub's best model; None where past runs do not tell."""
     notes: tuple[str, ...] = ()
     """What the user should know, such as what the predictions rest on, or why there are none."""
+
+    def __repr__(self) -> str:
+        lines = [f"Ranking of {len(self.rows)} models by {self.strategy}, picks: {', '.join(self.picks.names)}"]
+        for row in self.rows[:SHOWN]:
+            score = "failed" if row["error"] else "not scored" if row["score"] is None else f"score {row['score']:.4g}"
+            lines.append(f"  {row['name']}: {score}")
+            if row["predicted"] is not None:
+                lines[-1] += f", predicted accuracy {100 * row['predicted']:.0f} %"
+        if len(self.rows) > SHOWN:
+            lines.append(f"  and {len(self.rows) - SHOWN} more in rows")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         return {

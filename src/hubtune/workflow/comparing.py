@@ -33,6 +33,11 @@ class Comparison:
     """The run's folder: record.json and report.html."""
     record: dict[str, Any]
 
+    def __repr__(self) -> str:
+        metric = self.record["comparison"]["metric"]
+        means = (f"{row['label']} {row['mean'][metric]:.4f}" if row["error"] is None else f"{row['label']} failed" for row in self.rows)
+        return f"Comparison({metric}: {', '.join(means)}, {self.path})"
+
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One a method, then the analyses: label, mean, spread, flops, seconds, difference, runs, error."""

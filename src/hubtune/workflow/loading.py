@@ -53,6 +53,11 @@ class Model:
         self.class_names: tuple[str, ...] = tuple(description["task"]["class_names"])
         canvas = description["canvas"]
         self._size = (canvas, canvas) if isinstance(canvas, int) else tuple(canvas)
+        self._kind = description["predictor"]["kind"]
+
+    def __repr__(self) -> str:
+        classes = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
+        return f"Model({self._kind}, {len(self.class_names)} classes: {classes})"
 
     @torch.inference_mode()
     def predict(self, images: Images, batch_size: int = 64) -> Prediction:

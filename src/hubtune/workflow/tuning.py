@@ -31,6 +31,12 @@ class Run:
     """The run's folder: record.json, report.html, and the model under ``model/``."""
     record: dict[str, Any]
 
+    def __repr__(self) -> str:
+        if "chosen" not in self.record:
+            return f"Run({self.record['kind']}, {self.path})"
+        chosen, metric = self.record["chosen"], f"test_{self.record['task']['metric']}"
+        return f"Run({chosen['method']} on {', '.join(chosen['models'])}: {metric} {self.metrics[metric]:.4f}, {self.path})"
+
     @property
     def metrics(self) -> dict[str, float]:
         """Of the chosen model: test_accuracy in [0, 1], val_accuracy, and the task's other metrics."""

@@ -129,6 +129,20 @@ def test_tables_for_people(run, task_file, models_folder):
     assert "deleted" in run("cache", "--clear").out
 
 
+def test_names_stay_whole_and_narrow_terminals_do_without_the_rest(run, models_folder, tmp_path, monkeypatch):
+    name = "mobilenetv4_conv_small.e2400_r224_in1k"
+    shutil.copytree(models_folder / "vit", tmp_path / "hub" / name)
+    whole = run("models", "--hub", tmp_path / "hub").out
+    assert name in whole
+    assert "licence" in whole
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    for columns in ("20", "80"):
+        monkeypatch.setenv("COLUMNS", columns)
+        narrow = run("models", "--hub", tmp_path / "hub").out
+        assert name in narrow
+        assert "licence" not in narrow
+
+
 def test_a_dry_run_estimates_and_trains_nothing(run, task_file, models_folder):
     assert "about" in run("tune", task_file, "--hub", models_folder, "--dry-run").out
     assert json.loads(run("tune", task_file, "--hub", models_folder, "--dry-run", "--json").out)["seconds"] > 0

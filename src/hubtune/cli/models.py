@@ -1,10 +1,13 @@
 """``hubtune models``: what is in a hub."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hubtune.cli.options import HubSpec, Json, Models, Where, open_hub, print_json, tell
+
+if TYPE_CHECKING:
+    from hubtune.hub import ModelCard
 
 
 def models(
@@ -20,31 +23,33 @@ def models(
     if as_json:
         print_json([card.to_dict() for card in found])
         return
-    from rich.console import Console
-    from rich.table import Table
+    from hubtune.cli.tables import print_table
 
-    table = Table(title=f"{len(found)} models of {hub}")
-    for column in ("name", "architecture", "pre-trained on", "paradigm"):
-        table.add_column(column, overflow="fold")
-    for column in ("params", "FLOPs", "pixels", "upstream accuracy"):
-        table.add_column(column, justify="right")
-    table.add_column("licence")
-    for card in list(found)[:limit]:
-        table.add_row(
-            card.name,
-            card.architecture,
-            card.pretraining or "",
-            card.paradigm or "",
-            _amount(card.params),
-            _amount(card.flops),
-            str(card.input_size),
-            "" if card.upstream_accuracy is None else f"{100 * card.upstream_accuracy:.1f} % {card.upstream_dataset or ''}",
-            card.license or "unknown",
-        )
-    console = Console(markup=False)
-    console.print(table)
+    cards = list(found)[:limit]
+    columns = {
+        "name": [card.name for card in cards],
+        "architecture": [card.architecture for card in cards],
+        "pre-trained on": [card.pretraining or "" for card in cards],
+        "paradigm": [card.paradigm or "" for card in cards],
+        "params": [_amount(card.params) for card in cards],
+        "FLOPs": [_amount(card.flops) for card in cards],
+        "pixels": [str(card.input_size) for card in cards],
+        "upstream accuracy": [_upstream(card) for card in cards],
+        "licence": [card.license or "unknown" for card in cards],
+    }
+    print_table(
+        columns,
+        title=f"{len(found)} models of {hub}",
+        right=("params", "FLOPs", "pixels", "upstream accuracy"),
+        texts=("pre-trained on", "paradigm", "upstream accuracy"),
+        least=("licence", "paradigm", "architecture", "pixels", "upstream accuracy", "FLOPs"),
+    )
     if len(found) > limit:
-        console.print(f"and {len(found) - limit} more: --limit {len(found)}")
+        print(f"and {len(found) - limit} more: --limit {len(found)}")
+
+
+def _upstream(card: "ModelCard") -> str:
+    return "" if card.upstream_accuracy is None else f"{100 * card.upstream_accuracy:.1f} % {card.upstream_dataset or ''}"
 
 
 def _amount(value: float | None) -> str:

@@ -11,20 +11,19 @@ def runs(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
+    from hubtune.cli.tables import print_table
 
-    table = Table(title=f"{len(found)} runs in {runs_folder()}")
-    for column in ("run", "made", "task", "method", "models", "test accuracy"):
-        table.add_column(column, overflow="fold")
-    for row in found:
-        accuracy = row["metrics"].get("test_accuracy")
-        table.add_row(
-            row["name"],
-            row["created"],
-            row["task"],
-            row["method"],
-            ", ".join(row["models"]),
-            "" if accuracy is None else f"{100 * accuracy:.1f} %",
-        )
-    Console(markup=False).print(table)
+    columns = {
+        "run": [row["name"] for row in found],
+        "made": [row["created"] for row in found],
+        "task": [row["task"] for row in found],
+        "method": [row["method"] for row in found],
+        "models": [", ".join(row["models"]) for row in found],
+        "test accuracy": [_percent(row["metrics"].get("test_accuracy")) for row in found],
+    }
+    texts = ("made", "task", "method", "models")
+    print_table(columns, title=f"{len(found)} runs in {runs_folder()}", right=("test accuracy",), texts=texts, least=("made", "task"))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

@@ -81,7 +81,7 @@ def search(
     console = Console(markup=False)
     for note in (*task.notes, *ranking.notes):
         console.print(f"note: {note}", style="yellow")
-    console.print(search_table(ranking.rows))
+    console.print(search_table(ranking.rows), crop=False)
     console.print(f"picks: {', '.join(ranking.picks.names)}   ({ranking.seconds:.1f} s, {ranking.forward_passes} forward passes)")
     if ranking.expected_regret is not None:
         print(f"the best pick is expected to fall {100 * ranking.expected_regret:.1f} points short of the hub's best model")

@@ -111,7 +111,7 @@ def tune(
 
     from hubtune.report import summary
 
-    Console(markup=False).print(summary(run.record))
+    Console(markup=False).print(summary(run.record), crop=False)
     print(f"run:    {run.path}\nmodel:  {run.path / 'model'}\nreport: {run.path / 'report.html'}")
 
 

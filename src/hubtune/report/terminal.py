@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +18,7 @@ MOST_ROWS = 20
 
 
 def search_table(rows: list[dict[str, Any]]) -> Table:
-    """The models of a search with score, size and time; those that failed come last, with the reason.
+    """The models of a search with score, size and time; those that failed come last, their reasons being notes of the search.
 
     Raises:
         RunError: a row is not what it should be.
@@ -93,12 +94,10 @@ def _table(rows: list[Row], picks: set[str], limit: int) -> Table:
     for name, right in (*columns, ("parameters", True), ("time", True), ("", False)):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     ordered = sorted(rows, key=lambda row: row.place)
+    table.columns[1].no_wrap, table.columns[1].min_width = True, max((cell_len(row.name) for row in ordered[:limit]), default=None)
     for place, row in enumerate(ordered[:limit], start=1):
-        note = (
-            Text(f"failed: {row.error}", style="red")
-            if row.error is not None
-            else Text("picked" if row.name in picks else "", style="green")
-        )
+        failed = row.error is not None
+        note = Text("failed", style="red") if failed else Text("picked" if row.name in picks else "", style="green")
         numbers = (score(row.score), *([expected(row)] if predicted else []), count(row.card.params), duration(row.seconds))
         table.add_row("" if row.score is None else str(row.rank or place), Text(row.name), *numbers, note)
     if len(ordered) > limit:

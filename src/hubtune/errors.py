@@ -1,7 +1,12 @@
 """Every error a user can cause. A message says what was given, what was expected and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+
+NEAREST = 3
+"""Names that an error suggests, at most."""
+SHOWN = 20
+"""Known names that an error lists."""
 
 
 class HubTuneError(Exception):
@@ -57,16 +62,24 @@ def of_model(name: str, error: Exception) -> HubTuneError:
     return found
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """An error that names the nearest known names first.
+def unknown_name(kind: str, name: str, known: Iterable[str], listed_by: str | None = None) -> UnknownNameError:
+    """An error that names the nearest known names first: those that begin with what was given, then those spelt alike.
 
     Args:
         kind: what the name stands for, such as "strategy".
         name: the name as given.
-        known: every name that would have worked.
+        known: every name that would have worked; where it has an order, those that are likelier meant first.
+        listed_by: the command that lists all of them, if there is one.
     """
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3)
+    known = sorted(known) if isinstance(known, Set) else list(known)
+    if not known and kind.startswith("field of "):
+        return UnknownNameError(f"unknown {kind} {name!r}: it has no fields; leave {name} out")
+    begun = [each for each in known if name and each.startswith(name)]
+    near = list(dict.fromkeys([*begun, *difflib.get_close_matches(name, known, n=NEAREST)]))[:NEAREST]
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    shown = ", ".join(known[:20]) + (f", and {len(known) - 20} more" if len(known) > 20 else "")
-    return UnknownNameError(f"unknown {kind} {name!r}: {hint}known: {shown or 'none'}")
+    names = sorted(known)
+    cut = len(names) - SHOWN if len(names) > SHOWN + 1 else 0  # "and 1 more" is no shorter than the name
+    shown = ", ".join(names[: len(names) - cut]) + (f", and {cut} more" if cut else "")
+    return UnknownNameError(
+        f"unknown {kind} {name!r}: {hint}known: {shown or 'none'}" + (f"; `{listed_by}` lists all" if listed_by else "")
+    )

@@ -108,7 +108,7 @@ def test_what_is_left_is_one_network_that_learnt_the_task(task, hub, method):
 
 
 def test_students_and_hubs_that_cannot_work_are_said(task, hub, setting):
-    with pytest.raises(UnknownNameError, match="did you mean 'resnet-b' or 'resnet-a'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'resnet-a' or 'resnet-b'"):
         ht.Aft(**QUICK, student="resnet").learner([hub.load(name) for name in hub.names], task, [], setting)
     with pytest.raises(ConfigurationError, match="hub of one model, vit"):
         ht.MultiTeacher(**QUICK).learner([hub.load("vit")], task, [], setting)

@@ -103,7 +103,7 @@ class Hub:
 
     def _entry(self, name: str) -> Entry:
         if name not in self._entries:
-            raise unknown_name("model", str(name), self._entries)
+            raise unknown_name("model", str(name), self._entries, "hubtune models --hub ...")
         return self._entries[name]
 
     def where(self, condition: str) -> "Hub":

@@ -250,5 +250,5 @@ def policy_method(name: str, config: dict | None = None) -> PolicyMethod:
         ConfigurationError: values that cannot work.
     """
     if name not in METHODS:
-        raise unknown_name("method", name, METHODS)
+        raise unknown_name("method", name, METHODS, "hubtune rl methods")
     return METHODS[name].from_config(config or {})

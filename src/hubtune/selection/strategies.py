@@ -43,7 +43,7 @@ def strategy_named(name: str, config: Mapping[str, Any] | None = None) -> Strate
     """
     strategy = _imported(name) if ":" in name else STRATEGIES.get(name)
     if strategy is None:
-        raise unknown_name("strategy", name, STRATEGIES)
+        raise unknown_name("strategy", name, STRATEGIES, "hubtune strategies")
     if not config:
         return strategy
     fields = settable(name)

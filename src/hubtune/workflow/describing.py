@@ -85,7 +85,7 @@ def describe_policy_method(name: str) -> Described:
         UnknownNameError: there is none.
     """
     if name not in POLICY_METHODS:
-        raise unknown_name("method", name, POLICY_METHODS)
+        raise unknown_name("method", name, POLICY_METHODS, "hubtune rl methods")
     return _described(name, POLICY_METHODS[name])
 
 

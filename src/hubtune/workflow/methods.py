@@ -49,7 +49,7 @@ def method_named(name: str, config: dict[str, Any] | None = None) -> Method:
 def method_class(name: str) -> type[Method]:
     """The class behind a name; raises as ``method_named``."""
     if name not in METHODS and ":" not in name:
-        raise unknown_name("method", name, METHODS)
+        raise unknown_name("method", name, METHODS, "hubtune methods")
     module, _, attribute = METHODS.get(name, name).partition(":")
     try:
         cls = getattr(importlib.import_module(module), attribute)

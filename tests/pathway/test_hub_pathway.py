@@ -186,7 +186,10 @@ def test_a_collapsed_hub_is_said_with_the_number_and_what_to_do(experts, expert_
 
 def test_paths_that_do_not_differ_are_said():
     [warning] = one_path_warnings({"a": 0.99, "b": 0.02, "c": 0.99}, 2)
-    assert "99.0 % of the validation images pass through a and c" in warning
+    assert warning == (
+        "one path for all: at least 99.0 % of the validation images pass through a and c, whatever they show, as is usual on small tasks"
+    )
+    assert "all validation images pass through b," in one_path_warnings({"a": 0.0, "b": 1.0}, 1)[0]
     assert one_path_warnings({"a": 0.9, "b": 0.2, "c": 0.9}, 2) == []
     assert one_path_warnings({"a": 1.0, "b": 1.0}, 2) == []
     assert one_path_warnings({}, 1) == []

@@ -232,12 +232,11 @@ class HubPathwayLearner(Learner):
 def one_path_warnings(activated: dict[str, float], k: int) -> list[str]:
     """In words that the paths do not differ: nearly all images pass through the same k models, as they would without a generator."""
     most = sorted(activated, key=lambda name: -activated[name])[:k]
-    if len(activated) == k or not most or min(activated[name] for name in most) <= COLLAPSE:
+    share = min((activated[name] for name in most), default=0.0)
+    if len(activated) == k or share <= COLLAPSE:
         return []
-    return [
-        f"one path for all: at least {100 * min(activated[name] for name in most):.1f} % of the validation images pass through "
-        f"{' and '.join(most)}, whatever they show; train longer, raise generator_rate, or take an ensemble of these models"
-    ]
+    images = "all validation images" if share >= 1 else f"at least {100 * share:.1f} % of the validation images"
+    return [f"one path for all: {images} pass through {' and '.join(most)}, whatever they show, as is usual on small tasks"]
 
 
 def collapse_warnings(weights: dict[str, float]) -> list[str]:

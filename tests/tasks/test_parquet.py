@@ -48,6 +48,25 @@ def test_shards_follow_each_other_and_none_may_be_missing(tmp_path, pictures):
         Task.open(tmp_path)
 
 
+def test_each_table_names_its_own_class_numbers(tmp_path, pictures):
+    tables = {"train-00000-of-00002": pictures.table(LABELS[:4], 0, NAMES), "train-00001-of-00002": pictures.table([0, 0], 4, NAMES[::-1])}
+    tables |= {"val": pictures.table([0, 1], 10, NAMES), "test": pictures.table([0, 0, 1], 20, NAMES[::-1])}
+    task = Task.open(pictures.parquet(tmp_path, **tables))
+    assert task.class_names == ("cat", "dog")
+    assert [split.targets.tolist() for split in task.splits.values()] == [[0, 1, 0, 1, 1, 1], [0, 1], [1, 1, 0]]
+    pictures.parquet(tmp_path, test=pictures.table([0, 2, 1], 20, NAMES[::-1]))
+    with pytest.raises(DataError, match=r"1 label out of range.*test\[1\] \(2\)"):
+        Task.open(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["test", "train-00001-of-00002"])
+def test_tables_that_name_other_classes(tmp_path, pictures, file):
+    pictures.parquet(tmp_path, **{"train-00000-of-00002": pictures.table(LABELS, 0, NAMES)})
+    pictures.parquet(tmp_path, **{"train-00001-of-00002": pictures.table(LABELS, 20, NAMES), file: pictures.table([0], 40, ["cat", "emu"])})
+    with pytest.raises(DataError, match=rf"column 'label' in train.* and {file}.*: dog only in train.*; emu only in {file}.*in any order"):
+        Task.open(tmp_path)
+
+
 def test_one_file_keeps_its_order_and_is_cut(tmp_path, pictures):
     pictures.parquet(tmp_path, pets=pictures.table(LABELS, 0, NAMES))
     task = Task.open(tmp_path / "pets.parquet")

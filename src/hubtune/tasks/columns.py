@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from hubtune.errors import DataError
+from hubtune.tasks.checks import shown
 from hubtune.tasks.reading import Reading, Rows
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "png")
@@ -34,9 +35,9 @@ def read_tables(
             their usual names; a group column is only ever named.
 
     Raises:
-        DataError: a column is missing or cannot be told apart from another, or holds something else.
+        DataError: a column is missing or cannot be told apart from another, or holds something else, or the tables name other classes.
     """
-    first = next(iter(tables.values()))
+    first_name, first = next(iter(tables.items()))
     features = _features(first.schema)
     images = image_column or _find("image", first.schema, features, "Image", _IMAGE_NAMES)
     labels = label_column or _find("label", first.schema, features, "ClassLabel", _LABEL_NAMES)
@@ -47,6 +48,7 @@ def read_tables(
                 f"given a table without the columns {', '.join(absent)} ({split}); expected one of {', '.join(table.column_names)}: "
                 "name it with image_column, label_column or group_column"
             )
+    tables = {split: _renumbered(table, split, first, first_name, labels) for split, table in tables.items()}
     splits, remarks = {}, list(notes)
     trained = first[labels].to_pylist()
     for split, table in tables.items():
@@ -65,6 +67,50 @@ def read_tables(
             groups=None if group_column is None else [None if group is None else str(group) for group in table[group_column].to_pylist()],
         )
     return Reading(name=name, splits=splits, class_names=features.get(labels, {}).get("names"), notes=remarks)
+
+
+def joined(tables: Sequence[pa.Table], names: Sequence[str], label_column: str | None = None) -> pa.Table:
+    """Tables one below the other; class numbers mean what they do in the first.
+
+    Args:
+        tables: the parts of one split, such as its shards.
+        names: what their owner calls each.
+        label_column: None for every column of classes.
+
+    Raises:
+        DataError: the tables name other classes.
+    """
+    parts = [_renumbered(table, name, tables[0], names[0], label_column) for table, name in zip(tables, names, strict=True)]
+    return pa.concat_tables(parts, promote_options="permissive")
+
+
+def _renumbered(table: pa.Table, name: str, first: pa.Table, first_name: str, label_column: str | None) -> pa.Table:
+    """The table with the class numbers of the first: each table's metadata name its numbers, in an order of its own."""
+    wanted_names, own_names = _class_names(first.schema), _class_names(table.schema)
+    for column in own_names if label_column is None else [label_column]:
+        wanted, own = wanted_names.get(column), own_names.get(column)
+        if wanted is None or own is None or wanted == own or column not in table.column_names:
+            continue
+        differing = [
+            f"{shown(sorted(extra))} only in {where}"
+            for where, extra in ((first_name, set(wanted) - set(own)), (name, set(own) - set(wanted)))
+            if extra
+        ]
+        if differing:
+            raise DataError(
+                f"given other class names of the column {column!r} in {first_name} and {name}: {'; '.join(differing)}; "
+                "expected the same names, in any order: write both with all of them"
+            )
+        numbers = [wanted.index(class_name) for class_name in own]
+        # A number without a name stays, to be told among the labels out of range.
+        labels = [numbers[k] if isinstance(k, int) and 0 <= k < len(own) else k for k in table[column].to_pylist()]
+        table = table.set_column(table.column_names.index(column), column, pa.array(labels))
+    return table
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """The names of each column of classes, in the order of their numbers."""
+    return {column: feature["names"] for column, feature in _features(schema).items() if feature.get("names")}
 
 
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:

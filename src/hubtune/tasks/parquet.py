@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from hubtune.errors import DataError
 from hubtune.tasks.checks import counted, shown
-from hubtune.tasks.columns import read_tables
+from hubtune.tasks.columns import joined, read_tables
 from hubtune.tasks.reading import Reading, existing, split_in, split_named
 
 _SHARD = re.compile(r"^(.*?)-?(\d{5})-of-(\d{5})$")
@@ -51,9 +51,7 @@ def read(location: str, *, image_column: str | None = None, label_column: str | 
         raise DataError(
             f"given parquet files of {' and '.join(parts)} only, in {location!r}; expected training rows too: add train.parquet"
         )
-    tables = {
-        split: _table(parts[split], (image_column, label_column, group_column)) for split in ("train", "val", "test") if split in parts
-    }
+    tables = {split: _table(parts[split], label_column) for split in ("train", "val", "test") if split in parts}
     return read_tables(
         path.resolve().stem if path.is_file() else path.resolve().name,
         tables,
@@ -71,10 +69,10 @@ def files_in(folder: Path, suffixes: Sequence[str] = (".parquet",)) -> list[Path
     return [file for place in places for file in sorted(place.iterdir()) if file.suffix in suffixes]
 
 
-def _table(files: Sequence[Path], columns: Sequence[str | None]) -> pa.Table:
+def _table(files: Sequence[Path], label_column: str | None) -> pa.Table:
     check_shards(files)
     try:
-        return pa.concat_tables([pq.read_table(file) for file in files], promote_options="permissive")
+        return joined([pq.read_table(file) for file in files], [file.name for file in files], label_column)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         names = shown(file.name for file in files)
         raise DataError(f"the parquet files {names} cannot be read ({error}); expected whole files with the same columns") from error

@@ -9,6 +9,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from hubtune.errors import DataError
+from hubtune.tasks.columns import joined
 from hubtune.tasks.parquet import check_shards
 
 SUFFIXES = (".parquet", ".arrow")
@@ -39,13 +40,14 @@ class SplitFiles:
 
     def rows(self, wanted: range) -> pa.Table:
         """Consecutive rows, without the rest of the files."""
-        parts, first = [], 0
+        parts, names, first = [], [], 0
         for file, size in zip(self.files, self._sizes(), strict=True):
             start, stop = max(wanted.start, first), min(wanted.stop, first + size)
             if start < stop:
                 parts.append(self._guarded(lambda file=file, a=start - first, b=stop - first: _slice(file, a, b)))
+                names.append(file.name)
             first += size
-        return self._guarded(lambda: pa.concat_tables(parts, promote_options="permissive"))
+        return self._guarded(lambda: joined(parts, names))
 
     def _sizes(self) -> list[int]:
         return self._guarded(

@@ -1,3 +1,6 @@
+import base64
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -143,6 +146,12 @@ def test_unlabelled_test_rows_are_left_out_and_cut_anew(tmp_path, pictures):
         ([0.5, 1.0, 1.0, 0.5], None, "labels of type float; expected names"),
         ([0, 0, 0, 0], NAMES, "one class only, 'cat'"),
         ([[0, 1], [1], [0], [1]], None, "labels of type list"),
+        ([[0, 1], [1], [0], [1]], NAMES, r"class names \(cat, dog\) and labels of type list; expected the classes' numbers, 0 to 1"),
+        (["cat", "dog", "cat", "dog"], NAMES, "class names .* and labels of type str"),
+        ([0.7, 1.0, 1.0, 0.7], NAMES, "class names .* and labels of type float"),
+        (np.array([0, 2**63, 1, 0], np.uint64), NAMES, "1 label out of range"),
+        ([], None, "no rows to train on in .*expected images of at least two classes"),
+        ([], NAMES, "no rows to train on"),
     ],
 )
 def test_labels_that_cannot_be_used(tmp_path, pictures, labels, names, message):
@@ -167,3 +176,16 @@ def test_paths_without_files(tmp_path, pictures):
     table = pa.table({"image": pa.array([{"bytes": None, "path": "gone.png"}] * 4), "label": [0, 1, 0, 1]})
     with pytest.raises(DataError, match=r"paths only.*gone\.png; expected the encoded images: embed the bytes"):
         Task.open(pictures.parquet(tmp_path, train=table))
+
+
+def test_images_as_text_are_no_paths_and_are_not_repeated(tmp_path, pictures):
+    encoded = [base64.b64encode(pictures.png(i, (20, 20))).decode().replace("/", "+") for i in range(12)]
+    pq.write_table(pa.table({"image": encoded, "label": LABELS}), tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"no file at any of them, such as iVBORw0KGgo\S{29}\.\.\. \(\d+ characters\); expected") as caught:
+        Task.open(tmp_path)
+    assert len(str(caught.value)) < 300
+    for i in range(1, 12):
+        (tmp_path / f"{i}.png").write_bytes(pictures.png(i))
+    paths = [encoded[0], *(f"{i}.png" for i in range(1, 12))]
+    pq.write_table(pa.table({"image": paths, "label": LABELS}), tmp_path / "train.parquet")
+    assert Task.open(tmp_path).notes[0] == "1 of 12 images left out, unreadable: train[0] (file name too long)"

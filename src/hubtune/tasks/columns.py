@@ -12,6 +12,8 @@ from hubtune.tasks.checks import shown
 from hubtune.tasks.reading import Reading, Rows
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "png")
+_LONGEST_PATH = 255
+"""in characters, of a path that names its row; a longer text is rather an image in text form"""
 _LABEL_NAMES = ("label", "labels", "class", "target", "category")
 
 
@@ -59,7 +61,7 @@ def read_tables(
             remarks.append(f"{split} has no labels ({len(values)} rows) and is left out")
             continue
         encoded, paths = _images(table[images], folder, f"{images} ({split})")
-        named = all(paths) and len(set(paths)) == len(paths)
+        named = all(path and len(path) <= _LONGEST_PATH for path in paths) and len(set(paths)) == len(paths)
         splits[split] = Rows(
             images=encoded,
             labels=values,
@@ -162,10 +164,20 @@ def _images(column: pa.ChunkedArray, folder: Path | None, where: str) -> tuple[l
     sources: list[bytes | Path] = [
         (folder or Path()) / path if data is None and path else data or b"" for data, path in zip(encoded, paths, strict=True)
     ]
-    absent = [source for source in sources if isinstance(source, Path) and not source.is_file()]
+    absent = [source for source in sources if isinstance(source, Path) and not _is_file(source)]
     if sources and len(absent) == len(sources):
+        example = next(path for path in paths if path)
+        long = f"{example[:40]}... ({len(example)} characters)" if len(example) > _LONGEST_PATH else absent[0]
         raise DataError(
-            f"given paths only in the image column {where}, and no file at any of them, such as {absent[0]}; expected the "
+            f"given paths only in the image column {where}, and no file at any of them, such as {long}; expected the "
             "encoded images: embed the bytes before writing the table, or put the files there"
         )
     return sources, paths
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # What is no possible path, such as a text that is too long, names no file.
+        return False

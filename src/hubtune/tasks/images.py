@@ -226,4 +226,7 @@ def _reason(error: Exception) -> str:
         return "not an image in a known format"
     if isinstance(error, FileNotFoundError):
         return "file not found"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        # The path is not repeated: a text that is none may be as long as an image.
+        return error.strerror.lower()
     return str(error).strip() or type(error).__name__

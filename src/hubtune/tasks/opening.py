@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,8 @@ class _Assembly:
     """All rows of a reading side by side, on their way into splits."""
 
     def __init__(self, reading: Reading, skip_limit: float):
+        if not len(reading.splits["train"]):
+            raise DataError(f"given no rows to train on in {reading.name}; expected images of at least two classes: add rows")
         parts = [(name, reading.splits[name]) for name in _SPLITS if name in reading.splits]
         self.reading = reading
         self.ids = [text for _, part in parts for text in part.ids]
@@ -207,21 +209,23 @@ def _classes(reading: Reading, labels: Sequence[Any], ids: Sequence[str]) -> tup
     missing = [ids[row] for row, label in enumerate(labels) if label is None]
     if missing:
         raise DataError(f"{counted(len(missing), 'image')} without a label; expected one each: label or remove them: {shown(missing)}")
+    kinds = {type(label) for label in labels}
     if reading.class_names is not None:
-        names, indices = tuple(reading.class_names), np.array(labels, dtype=np.int64)
+        names = tuple(reading.class_names)
+        if not kinds <= {int, bool}:
+            raise DataError(
+                f"given class names ({shown(map(str, names))}) and labels of type {_listed(kinds)}; expected the classes' numbers, 0 to "
+                f"{len(names) - 1} (int): convert the labels"
+            )
         wrong = [f"{ids[row]} ({label})" for row, label in enumerate(labels) if not 0 <= label < len(names)]
         if wrong:
             raise DataError(
                 f"{counted(len(wrong), 'label')} out of range; expected 0 to {len(names) - 1}, as there are {len(names)} class names "
                 f"(-1 often marks unlabelled images): correct or remove them: {shown(wrong)}"
             )
-        return names, indices
-    kinds = {type(label) for label in labels}
+        return names, np.array(labels, dtype=np.int64)
     if len(kinds) > 1 or not kinds <= {str, int, bool}:
-        raise DataError(
-            f"given labels of type {', '.join(sorted(kind.__name__ for kind in kinds))}; expected names (text) or numbers (int): "
-            "convert the labels"
-        )
+        raise DataError(f"given labels of type {_listed(kinds)}; expected names (text) or numbers (int): convert the labels")
     values = sorted(set(labels))
     if isinstance(values[0], int) and values[0] < 0 and values != [-1, 1]:
         wrong = [f"{ids[row]} ({label})" for row, label in enumerate(labels) if label < 0]
@@ -231,3 +235,7 @@ def _classes(reading: Reading, labels: Sequence[Any], ids: Sequence[str]) -> tup
         )
     index = {value: i for i, value in enumerate(values)}
     return tuple(str(value) for value in values), np.array([index[label] for label in labels], dtype=np.int64)
+
+
+def _listed(kinds: Iterable[type]) -> str:
+    return ", ".join(sorted(kind.__name__ for kind in kinds))

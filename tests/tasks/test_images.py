@@ -107,13 +107,15 @@ def test_broken_metadata_leave_the_pixels_as_they_are(pictures):
     assert (decode(encoded) == RGB).all()
 
 
-def test_orientation_of_a_large_jpeg_counts_for_its_size(pictures):
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG", "WEBP"])
+def test_orientation_of_a_large_image_counts_for_its_size(pictures, kind, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    encoded = pictures.encoded(Image.new("RGB", (SMALL_SIDE + 44, 40), "red"), "JPEG", exif=exif)
+    exif[0x0112] = orientation
+    encoded = pictures.encoded(Image.new("RGB", (SMALL_SIDE + 44, 40), "red"), kind, exif=exif)
     found = inspect(encoded)
-    assert (found.height, found.width, found.pixels) == (SMALL_SIDE + 44, 40, None)
-    assert decode(encoded).shape == (SMALL_SIDE + 44, 40, 3)
+    assert (found.height, found.width, found.pixels) == ((SMALL_SIDE + 44, 40, None) if orientation == 6 else (40, SMALL_SIDE + 44, None))
+    assert decode(encoded).shape == (found.height, found.width, 3)
 
 
 def test_of_an_animation_the_first_frame(pictures):

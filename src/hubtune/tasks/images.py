@@ -106,10 +106,13 @@ def _inspect_encoded(encoded: bytes) -> Inspected:
         width, height = image.size
         if max(width, height) > SMALL_SIDE:
             # A JPEG decoded at an eighth of its size still reads every byte, so a truncated file is found at a third of the cost.
-            image.draft(image.mode, (1, 1))
-            if _orientation(image) in (5, 6, 7, 8):
+            drafted = image.draft(image.mode, (1, 1)) is not None
+            if drafted and _orientation(image) in (5, 6, 7, 8):
                 width, height = height, width
-            _to_rgb(image)
+            pixels = _to_rgb(image)
+            if not drafted:
+                # Pillow turns a TIFF upright itself, some versions of it before the image is loaded: its pixels alone tell the size.
+                height, width, _ = pixels.shape
             return Inspected(key, height, width, None)
         pixels = _to_rgb(image)
     return Inspected(key, pixels.shape[0], pixels.shape[1], pixels)

@@ -48,6 +48,9 @@ def test_one_stack_is_cut_and_its_form_does_not_matter(tmp_path):
         ({"images": IMAGES[:, :, :0], "labels": LABELS}, "is no image"),
         ({"images": IMAGES, "labels": LABELS, "class_names": np.array(["cat"])}, "labels out of range; expected 0 to 0"),
         ({"images": IMAGES, "labels": np.array(["a", "b"] * 12), "class_names": np.array(["a", "b"])}, "names themselves"),
+        ({"images": IMAGES, "labels": LABELS, "class_names": np.array("cat")}, r"class_names of shape \(\); expected one name"),
+        ({"images": np.array(3), "labels": LABELS}, "no stack of images"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "no rows to train on"),
         ({"images": np.array([None] * 24), "labels": LABELS}, "cannot be read"),
     ],
 )
@@ -59,4 +62,8 @@ def test_archives_that_cannot_be_used(tmp_path, arrays, message):
 def test_a_file_that_is_no_archive(tmp_path):
     (tmp_path / "toy.npz").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"toy\.npz' cannot be read"):
+        Task.open(tmp_path / "toy.npz")
+    np.save(tmp_path / "toy.npy", IMAGES)
+    (tmp_path / "toy.npy").rename(tmp_path / "toy.npz")
+    with pytest.raises(DataError, match=r"toy\.npz' cannot be read \(it holds one array, as an \.npy file does\)"):
         Task.open(tmp_path / "toy.npz")

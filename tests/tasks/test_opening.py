@@ -71,6 +71,9 @@ def test_wrong_options_are_told_all_at_once(tmp_path, pictures):
     [
         ("nowhere", DataError, "given 'nowhere', where there is nothing; expected a folder of images .*demo:"),
         ("nowhere/at:all", DataError, "where there is nothing"),
+        ("x" * 300, DataError, "where there is nothing"),
+        ("folder:" + "x" * 300, DataError, "where there is nothing"),
+        ("~nobody-of-this-name/images", DataError, "where there is nothing"),
         ("folder:nowhere", DataError, "'nowhere', where there is nothing; expected a folder of images: check the path"),
         ("dmo:digits", UnknownNameError, "unknown source 'dmo': did you mean 'demo'"),
         ("demo:digit", UnknownNameError, "did you mean 'digits'"),
@@ -89,6 +92,8 @@ def test_a_file_of_another_kind(tmp_path):
     (tmp_path / "data.csv").write_text("a,b")
     with pytest.raises(DataError, match=r"given the file .*data\.csv'; expected a folder of images"):
         Task.open(tmp_path / "data.csv")
+    with pytest.raises(DataError, match=r"given the file .*data\.csv'; expected a folder, with a subfolder for each class"):
+        Task.open(f"folder:{tmp_path / 'data.csv'}")
 
 
 def test_a_task_of_ones_own(tmp_path, monkeypatch, pictures):
@@ -99,6 +104,21 @@ def test_a_task_of_ones_own(tmp_path, monkeypatch, pictures):
     monkeypatch.syspath_prepend(tmp_path)
     task = Task.open("own_tasks:pets", root=tmp_path / "images", seed=3)
     assert (task.name, task.source["seed"]) == ("pets", 3)
+
+
+def test_options_of_another_type(tmp_path, pictures):
+    pictures.folder(tmp_path, {"cat": 5, "dog": 5})
+    with pytest.raises(ConfigurationError) as caught:
+        Task.open(tmp_path, val_fraction="0.2", test_fraction=None, skip_limit="0.1", take={"foo": 3})
+    for part in ("val_fraction='0.2'", "test_fraction=None", "skip_limit='0.1'", "take={'foo': 3}: expected how many rows to keep"):
+        assert part in str(caught.value)
+    for take in ({"train": "3"}, {"train": 0}, {"train": 2.5}, "train", 3):
+        with pytest.raises(ConfigurationError, match="such as {'train': 100}"):
+            Task.open(tmp_path, take=take)
+    with pytest.raises(ConfigurationError, match="given {'train': '3'}; expected a whole number"):
+        Task.open(tmp_path).take(train="3")
+    with pytest.raises(ConfigurationError, match="group_regex=3 is no regular expression"):
+        Task.open(tmp_path, group_regex=3)
 
 
 def test_name_take_and_augmentation_are_options(tmp_path, pictures, monkeypatch):

@@ -18,6 +18,7 @@ from hubtune.landmarks.task import Landmarks
 from hubtune.tasks import Split
 from hubtune.tasks.checks import counted, shown
 from hubtune.tasks.cutting import held_out
+from hubtune.tasks.opening import option_problems
 from hubtune.tasks.reading import existing, split_in
 from hubtune.tasks.store import ImageStore
 
@@ -90,7 +91,7 @@ def open_points(location: str, **options: Any) -> Landmarks:
     if odd:
         raise DataError(f"{', '.join(odd)} names other points than {files['train'].name}; expected the same columns in the same order")
     pairs = _pairs_of(names) if chosen.own["pairs"] is None else _read_pairs(chosen.own["pairs"], "pairs")
-    normalizer = _read_pairs(chosen.own["normalizer"], "normalizer")[0] if chosen.own["normalizer"] else None
+    normalizer = _read_normalizer(chosen.own["normalizer"], len(names)) if chosen.own["normalizer"] else None
     scheme = Scheme(points=len(names), pairs=pairs, normalizer=normalizer)
     return _assemble(chosen, f"points:{path.resolve()}", path.stem, sheets, scheme, names)
 
@@ -129,14 +130,8 @@ class _Options:
         self.own = {name: options.get(name) for name in own}
         self.settings = {name: options[name] for name in SETTINGS if name in options}
         self.given = {name: str(value) if isinstance(value, Path) else value for name, value in options.items() if name != "take"}
-        problems = [
-            f"{name}={self.common[name]!r}: expected a fraction above 0 and below 1"
-            for name in ("val_fraction", "test_fraction")
-            if not 0 < self.common[name] < 1
-        ]
-        if not 0 <= self.common["skip_limit"] < 1:
-            problems.append(f"skip_limit={self.common['skip_limit']!r}: expected a fraction, at least 0 and below 1")
-        if not self.common["crop"] > 0:
+        problems = option_problems(**{name: value for name, value in self.common.items() if name not in ("name", "crop")})
+        if not (isinstance(self.common["crop"], int | float | np.floating) and self.common["crop"] > 0):
             problems.append(f"crop={self.common['crop']!r}: expected a factor above 0")
         if problems:
             raise ConfigurationError("these options of Task.open cannot work: " + "; ".join(problems))
@@ -170,6 +165,13 @@ def _read_pairs(given: Any, option: str) -> tuple[tuple[int, int], ...]:
         return tuple((int(first), int(second)) for first, second in parts)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{option}={given!r}: expected pairs of point numbers, such as '0-16,1-15'") from error
+
+
+def _read_normalizer(given: Any, points: int) -> tuple[int, int]:
+    pairs = _read_pairs(given, "normalizer")
+    if len(pairs) != 1 or not all(0 <= index < points for index in pairs[0]):
+        raise ConfigurationError(f"normalizer={given!r}: expected two points, numbered 0 to {points - 1}, such as '0-{points - 1}'")
+    return pairs[0]
 
 
 def _assemble(

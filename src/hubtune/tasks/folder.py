@@ -51,9 +51,11 @@ def read(location: str, *, group_regex: str | None = None) -> Reading:
             it has one) names the image's group, such as a patient or a video, which is never cut apart. No match: a group of its own.
 
     Raises:
-        DataError: no images, or none in class folders.
+        DataError: no folder, no images, or none in class folders.
     """
     folder = existing(location, "a folder of images")
+    if not folder.is_dir():
+        raise DataError(f"given the file {location!r}; expected a folder, with {_LAYOUT}: give the folder that its images are in")
     pattern = _compiled(group_regex)
     roots, notes = _split_roots(folder)
     splits: dict[str, Rows] = {}
@@ -143,7 +145,7 @@ def _compiled(group_regex: str | None) -> re.Pattern[str] | None:
         return None
     try:
         return re.compile(group_regex)
-    except re.error as error:
+    except (re.error, TypeError) as error:
         raise ConfigurationError(
             f"group_regex={group_regex!r} is no regular expression ({error}); expected one such as '^(patient\\d+)_'"
         ) from error

@@ -3,6 +3,7 @@
 import zipfile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from hubtune.errors import DataError
 from hubtune.tasks.images import stack_to_rgb
@@ -31,7 +32,10 @@ def read(location: str) -> Reading:
     """
     path = existing(location, "an .npz file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, NpzFile):
+            raise ValueError("it holds one array, as an .npy file does")
+        with loaded as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
@@ -44,10 +48,16 @@ def read(location: str) -> Reading:
             splits[split] = _rows(arrays[pair[0]], arrays[pair[1]], split, pair)
     if "train" not in splits:
         raise DataError(f"given the keys {', '.join(arrays) or 'none'} in {location!r}; expected {_EXPECTED}")
-    names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays else None
+    names = _class_names(arrays["class_names"]) if "class_names" in arrays else None
     if names is not None and any(isinstance(label, str) for rows in splits.values() for label in rows.labels):
         raise DataError(f"given class_names and labels that are names themselves in {location!r}; expected numbers 0 to {len(names) - 1}")
     return Reading(name=path.stem, splits=splits, class_names=names)
+
+
+def _class_names(names: np.ndarray) -> list[str]:
+    if names.ndim != 1:
+        raise DataError(f"given class_names of shape {names.shape}; expected one name for each class, (C,)")
+    return [str(name) for name in names]
 
 
 def _rows(images: np.ndarray, labels: np.ndarray, split: str, keys: tuple[str, str]) -> Rows:
@@ -55,10 +65,10 @@ def _rows(images: np.ndarray, labels: np.ndarray, split: str, keys: tuple[str, s
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "biuU":
         raise DataError(f"given {keys[1]} of shape {labels.shape}, {labels.dtype}; expected one class number or name for each image, (N,)")
-    if len(images) != len(labels):
-        raise DataError(f"given {len(images)} images in {keys[0]} and {len(labels)} labels in {keys[1]}; expected as many of each")
     try:
         stack = stack_to_rgb(images)
     except DataError as error:
         raise DataError(f"{keys[0]}: {error}") from error
+    if len(stack) != len(labels):
+        raise DataError(f"given {len(stack)} images in {keys[0]} and {len(labels)} labels in {keys[1]}; expected as many of each")
     return Rows(images=list(stack), labels=labels.tolist(), ids=[f"{split}[{row}]" for row in range(len(labels))])

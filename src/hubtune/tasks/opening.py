@@ -16,7 +16,7 @@ from hubtune.tasks.checks import absent_class_notes, counted, duplicate_notes, s
 from hubtune.tasks.classification import Classification
 from hubtune.tasks.cutting import held_out, interleaved
 from hubtune.tasks.kinds import OPENERS, opener_of
-from hubtune.tasks.reading import Reading
+from hubtune.tasks.reading import Reading, found_at
 from hubtune.tasks.sources import SOURCES
 from hubtune.tasks.split import Split
 from hubtune.tasks.store import ImageStore
@@ -54,19 +54,22 @@ def _open_labelled(
     **own: Any,
 ) -> Classification:
     known = [parameter for parameter in inspect.signature(SOURCES[source]).parameters if parameter != "location"]
-    _check_options(source, known, own, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction, skip_limit=skip_limit)
+    common: dict[str, Any] = {"seed": seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "skip_limit": skip_limit}
+    problems = option_problems(**common, take=take)
+    for key, value in own.items():
+        if key not in known:
+            problems.append(f"{key}={value!r}: the source {source!r} knows {', '.join(known) or 'no options of its own'}")
+    if problems:
+        raise ConfigurationError("these options of Task.open cannot work: " + "; ".join(problems))
     reading = SOURCES[source](location, **own)
     rows = _Assembly(reading, skip_limit)
     rows.cut(seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
     options = {
-        "seed": seed,
-        "val_fraction": val_fraction,
-        "test_fraction": test_fraction,
-        "skip_limit": skip_limit,
+        **common,
         "augmentation": augmentation,
         **{key: value if value is None or isinstance(value, bool | int | float) else str(value) for key, value in own.items()},
     }
-    path = Path(spec).expanduser()
+    path = found_at(spec)
     task = Classification(
         name=name or reading.name,
         **rows.splits(),
@@ -74,7 +77,7 @@ def _open_labelled(
         augmentation=augmentation,
         notes=rows.all_notes(),
         # A relative path would open something else from another folder.
-        source={"spec": str(path.resolve() if path.exists() else spec), **({"name": name} if name else {}), **options},
+        source={"spec": str(path.resolve() if path else spec), **({"name": name} if name else {}), **options},
     )
     return task.take(**take) if take else task
 
@@ -84,10 +87,10 @@ def _locate(spec: str) -> tuple[str, str]:
     prefix, colon, rest = spec.partition(":")
     if colon and prefix in SOURCES:
         return prefix, rest
-    path = Path(spec).expanduser()
-    if path.is_dir():
+    path = found_at(spec)
+    if path and path.is_dir():
         return ("parquet" if parquet.files_in(path) else "folder"), spec
-    if path.is_file():
+    if path and path.is_file():
         kinds = {".parquet": "parquet", ".npz": "npz"}
         if path.suffix.lower() not in kinds:
             raise DataError(f"given the file {spec!r}; expected {_EXPECTED}: convert it to one of these")
@@ -113,17 +116,24 @@ def _own_task(module: str, attribute: str, options: Mapping[str, Any]) -> Task:
     return task
 
 
-def _check_options(source: str, known: Sequence[str], own: Mapping[str, Any], *, seed: int, skip_limit: float, **fractions: float) -> None:
-    problems = [f"{key}={value!r}: expected a fraction above 0 and below 1" for key, value in fractions.items() if not 0 < value < 1]
-    if not 0 <= skip_limit < 1:
+def option_problems(*, seed: Any, skip_limit: Any, take: Any, **fractions: Any) -> list[str]:
+    """What is wrong with options that every source cutting its splits knows."""
+    problems = [
+        f"{key}={value!r}: expected a fraction above 0 and below 1"
+        for key, value in fractions.items()
+        if not (isinstance(value, int | float | np.floating) and 0 < value < 1)
+    ]
+    if not (isinstance(skip_limit, int | float | np.floating) and 0 <= skip_limit < 1):
         problems.append(f"skip_limit={skip_limit!r}: expected a fraction, at least 0 and below 1")
     if not isinstance(seed, int) or seed < 0:
         problems.append(f"seed={seed!r}: expected a whole number, at least 0")
-    for key, value in own.items():
-        if key not in known:
-            problems.append(f"{key}={value!r}: the source {source!r} knows {', '.join(known) or 'no options of its own'}")
-    if problems:
-        raise ConfigurationError("these options of Task.open cannot work: " + "; ".join(problems))
+    if take is not None and not (isinstance(take, Mapping) and all(name in _SPLITS and _is_count(n) for name, n in take.items())):
+        problems.append(f"take={take!r}: expected how many rows to keep of train, val and test, such as {{'train': 100}}")
+    return problems
+
+
+def _is_count(n: Any) -> bool:
+    return n is None or (isinstance(n, int | np.integer) and int(n) >= 1)
 
 
 class _Assembly:

@@ -63,13 +63,23 @@ def split_in(text: str) -> str | None:
     return _SPLIT_WORDS[found.group(1)] if found else None
 
 
+def found_at(location: str | Path) -> Path | None:
+    """The path, expanded, where there is something."""
+    try:
+        path = Path(location).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):
+        # What is no possible path, being too long or in the home of nobody.
+        return None
+
+
 def existing(location: str, expected: str) -> Path:
     """The path, expanded.
 
     Raises:
         DataError: there is nothing there.
     """
-    path = Path(location).expanduser()
-    if not path.exists():
+    path = found_at(location)
+    if path is None:
         raise DataError(f"given {location!r}, where there is nothing; expected {expected}: check the path (relative to {Path.cwd()})")
     return path

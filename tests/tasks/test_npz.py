@@ -36,6 +36,13 @@ def test_one_stack_is_cut_and_its_form_does_not_matter(tmp_path):
     assert len(fingerprints) == 1
 
 
+def test_twelve_bits_in_sixteen_are_noted(tmp_path):
+    wide = IMAGES.astype(np.uint16)
+    notes = Task.open(save(tmp_path, images=wide * 16, labels=LABELS)).notes
+    assert notes[0].startswith(f"24 images of 16 bits without a value above {wide.max() * 16}, as if made of 12 bits")
+    assert not any("bits" in note for note in Task.open(save(tmp_path, images=wide * 257, labels=LABELS)).notes)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

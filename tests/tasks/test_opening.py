@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -47,6 +48,22 @@ def test_a_class_with_one_image_goes_to_train_and_is_noted(tmp_path, pictures):
     assert (task.train.targets == 2).sum() == 1
     assert any(note.startswith("1 class with a single image, which goes to train") and note.endswith("'emu'") for note in task.notes)
     assert "val has no images of 1 of 3 classes, nothing is measured there about them: 'emu'" in task.notes
+
+
+@pytest.mark.parametrize("side", [8, 300])
+def test_twelve_bits_in_sixteen_are_noted(tmp_path, pictures, side):
+    for i in range(10):
+        folder = tmp_path / ("cat", "dog")[i % 2]
+        folder.mkdir(exist_ok=True)
+        values = np.random.default_rng(i).integers(0, 4096, (side, side)).astype(np.uint16)
+        values[0, 0] = 4095 if i == 0 else 0
+        (folder / f"{i}.png").write_bytes(pictures.encoded(Image.fromarray(values)))
+    (tmp_path / "cat" / "colour.png").write_bytes(pictures.png(0, (side, side)))
+    [note] = [note for note in Task.open(tmp_path).notes if "bits" in note]
+    assert note.startswith("10 images of 16 bits without a value above 4095, as if made of 12 bits")
+    assert "at most 17 grey values are left; multiply the values (those of 12 bits by 16)" in note
+    (tmp_path / "cat" / "0.png").write_bytes(pictures.encoded(Image.fromarray(np.full((side, side), 4096, np.uint16))))
+    assert not any("bits" in note for note in Task.open(tmp_path).notes)
 
 
 def test_images_of_several_sizes_need_a_canvas_size(tmp_path, pictures):

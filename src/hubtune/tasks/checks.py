@@ -6,6 +6,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+_TWELVE_BITS = 4095
+
 
 def shown(items: Iterable[str], limit: int = 10) -> str:
     """The first ``limit`` items, and how many more there are."""
@@ -74,6 +76,21 @@ def duplicate_notes(
                 f"{counted(len(leaks), 'image')} both in {first} and {second}, so {second} scores are too high; remove one: {shown(listed)}"
             )
     return notes
+
+
+def depth_notes(highest: Sequence[int]) -> list[str]:
+    """A note where no image of 16 bits uses more than 12 of them.
+
+    Args:
+        highest: the largest value of each such image.
+    """
+    most = max(highest, default=_TWELVE_BITS + 1)
+    if most > _TWELVE_BITS:
+        return []
+    return [
+        f"{counted(len(highest), 'image')} of 16 bits without a value above {most}, as if made of 12 bits: scaled from 0..65535 to 0..255, "
+        f"at most {(most + 128) // 257 + 1} grey values are left; multiply the values (those of 12 bits by 16) and save the images again"
+    ]
 
 
 def shared_group_notes(groups: Sequence[str | None], splits: Sequence[str]) -> list[str]:

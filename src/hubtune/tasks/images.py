@@ -56,6 +56,8 @@ class Inspected:
     width: int
     pixels: UInt8[np.ndarray, "H W 3"] | None
     """the decoded image, where it is small"""
+    highest: int | None = None
+    """the largest value of a file of 16-bit greyscale, before it is scaled"""
 
 
 def decode(source: ImageSource) -> UInt8[np.ndarray, "H W 3"]:
@@ -113,9 +115,13 @@ def _inspect_encoded(encoded: bytes) -> Inspected:
             if not drafted:
                 # Pillow turns a TIFF upright itself, some versions of it before the image is loaded: its pixels alone tell the size.
                 height, width, _ = pixels.shape
-            return Inspected(key, height, width, None)
+            return Inspected(key, height, width, None, _highest(image))
         pixels = _to_rgb(image)
-    return Inspected(key, pixels.shape[0], pixels.shape[1], pixels)
+        return Inspected(key, pixels.shape[0], pixels.shape[1], pixels, _highest(image))
+
+
+def _highest(image: Image.Image) -> int | None:
+    return int(np.asarray(image).max()) if image.mode.startswith("I") else None
 
 
 def squash(pixels: UInt8[np.ndarray, "H W 3"], size: int | tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:

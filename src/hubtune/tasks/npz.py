@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from hubtune.errors import DataError
+from hubtune.tasks.checks import depth_notes
 from hubtune.tasks.images import stack_to_rgb
 from hubtune.tasks.reading import Reading, Rows, existing
 
@@ -41,17 +42,19 @@ def read(location: str) -> Reading:
         raise DataError(
             f"{location!r} cannot be read ({error}); expected an .npz file of plain arrays: save it again with numpy.savez"
         ) from error
-    splits = {}
+    splits, highest = {}, []
     for split, pairs in _KEYS.items():
         pair = next(((x, y) for x, y in pairs if x in arrays and y in arrays), None)
         if pair is not None:
-            splits[split] = _rows(arrays[pair[0]], arrays[pair[1]], split, pair)
+            images, labels = (arrays[key] for key in pair)
+            splits[split] = _rows(images, labels, split, pair)
+            highest += [int(image.max()) for image in images] if images.dtype == np.uint16 else []
     if "train" not in splits:
         raise DataError(f"given the keys {', '.join(arrays) or 'none'} in {location!r}; expected {_EXPECTED}")
     names = _class_names(arrays["class_names"]) if "class_names" in arrays else None
     if names is not None and any(isinstance(label, str) for rows in splits.values() for label in rows.labels):
         raise DataError(f"given class_names and labels that are names themselves in {location!r}; expected numbers 0 to {len(names) - 1}")
-    return Reading(name=path.stem, splits=splits, class_names=names)
+    return Reading(name=path.stem, splits=splits, class_names=names, notes=depth_notes(highest))
 
 
 def _class_names(names: np.ndarray) -> list[str]:

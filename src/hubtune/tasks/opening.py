@@ -12,7 +12,7 @@ import torch
 
 from hubtune.errors import ConfigurationError, DataError, unknown_name
 from hubtune.tasks import parquet
-from hubtune.tasks.checks import absent_class_notes, counted, duplicate_notes, shared_group_notes, shown, single_image_notes
+from hubtune.tasks.checks import absent_class_notes, counted, depth_notes, duplicate_notes, shared_group_notes, shown, single_image_notes
 from hubtune.tasks.classification import Classification
 from hubtune.tasks.cutting import held_out, interleaved
 from hubtune.tasks.kinds import OPENERS, opener_of
@@ -207,6 +207,7 @@ class _Assembly:
         targets = {name: torch.from_numpy(self.labels[self.readable & (self.split_of == name)]) for name in _SPLITS}
         return (
             *self.notes,
+            *depth_notes(list(self.store.highest.values())),
             *single_image_notes(labels, self.class_names),
             *absent_class_notes(targets, self.class_names),
             *duplicate_notes([self.store.keys[row] for row in rows], labels, splits, [self.ids[row] for row in rows], self.class_names),

@@ -65,6 +65,8 @@ class ImageStore:
         """sha256 of each image's content"""
         self.sizes = np.zeros((len(self.sources), 2), dtype=np.int64)
         """height and width of each image"""
+        self.highest: dict[int, int] = {}
+        """the largest value of each file of 16-bit greyscale, before it is scaled"""
         self._start_cache()
         self._inspect_all()
 
@@ -146,7 +148,7 @@ class ImageStore:
             except DataError as error:
                 return str(error)
             chw = None if found.pixels is None or not keeping else np.ascontiguousarray(found.pixels.transpose(2, 0, 1))
-            return found.key, (found.height, found.width), chw
+            return found.key, (found.height, found.width), chw, found.highest
 
         first: tuple[int, int] | None = None
         for row, found in enumerate(self._map(look, range(len(self)))):
@@ -154,7 +156,9 @@ class ImageStore:
                 self.failures[row] = found
                 self.keys.append("")
                 continue
-            key, size, pixels = found
+            key, size, pixels, highest = found
+            if highest is not None:
+                self.highest[row] = highest
             self.keys.append(key)
             self.sizes[row] = size
             first = first or size

@@ -132,7 +132,7 @@ def test_options_of_another_type(tmp_path, pictures):
     for take in ({"train": "3"}, {"train": 0}, {"train": 2.5}, "train", 3):
         with pytest.raises(ConfigurationError, match="such as {'train': 100}"):
             Task.open(tmp_path, take=take)
-    with pytest.raises(ConfigurationError, match="given {'train': '3'}; expected a whole number"):
+    with pytest.raises(ConfigurationError, match="given {'train': '3'}; expected at least 1 row of each split .*a whole"):
         Task.open(tmp_path).take(train="3")
     with pytest.raises(ConfigurationError, match="group_regex=3 is no regular expression"):
         Task.open(tmp_path, group_regex=3)

@@ -177,7 +177,7 @@ class Task(ABC):
         wanted = {"train": train, "val": val, "test": test}
         wrong = {name: n for name, n in wanted.items() if n is not None and not (isinstance(n, Integral) and n >= 1)}
         if wrong:
-            raise ConfigurationError(f"given {wrong}; expected a whole number of rows of each split, at least 1, or None for all")
+            raise ConfigurationError(f"given {wrong}; expected at least 1 row of each split (a whole number), or None for all")
         taken = {name: self.splits[name].take(n) for name, n in wanted.items() if n is not None}
         sizes = {**self.source.get("take", {}), **{name: len(split) for name, split in taken.items()}}
         return dataclasses.replace(self, **taken, source={**self.source, "take": sizes} if self.source and taken else self.source)

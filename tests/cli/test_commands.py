@@ -143,6 +143,12 @@ def test_names_stay_whole_and_narrow_terminals_do_without_the_rest(run, models_f
         assert "licence" not in narrow
 
 
+def test_a_cleared_cache_remembers_no_fingerprint(run, hub):
+    hub.fingerprint("vit")
+    assert json.loads(run("cache", "--clear", "--json").out)["fingerprints"]["files"] == 1
+    assert json.loads(run("cache", "--json").out)["fingerprints"]["files"] == 0
+
+
 def test_a_dry_run_estimates_and_trains_nothing(run, task_file, models_folder):
     assert "about" in run("tune", task_file, "--hub", models_folder, "--dry-run").out
     assert json.loads(run("tune", task_file, "--hub", models_folder, "--dry-run", "--json").out)["seconds"] > 0

@@ -102,6 +102,21 @@ def test_a_broken_weight_file_fails_at_load_alone(zoo, tmp_path):
     assert hub.load("gamma").feature_dim == 64
 
 
+def test_weights_that_change_under_an_open_hub_are_refused_and_not_remembered(zoo, tmp_path):
+    shutil.copytree(zoo / "alpha", tmp_path / "alpha")
+    path = tmp_path / "alpha" / "model.safetensors"
+    old = path.read_bytes()
+    expected = Hub.open(tmp_path).load("alpha").fingerprint
+    hub = Hub.open(tmp_path)
+    save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path)
+    with pytest.raises(ModelError, match=r"model\.safetensors has changed since the hub was opened; open the hub again"):
+        hub.fingerprint("alpha")
+    changed = Hub.open(tmp_path)
+    assert changed.fingerprint("alpha") == changed.load("alpha").fingerprint != expected
+    path.write_bytes(old)
+    assert Hub.open(tmp_path).fingerprint("alpha") == expected
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

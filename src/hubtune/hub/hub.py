@@ -17,7 +17,7 @@ from hubtune.hub.card import ModelCard
 from hubtune.hub.query import select
 from hubtune.runs import cache_folder, temporary_beside
 
-FINGERPRINTS_VERSION = 1
+FINGERPRINTS_VERSION = 2
 
 
 @dataclass(frozen=True)

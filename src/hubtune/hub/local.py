@@ -211,6 +211,8 @@ def _lacks_head(description: Description) -> bool:
 def _load(description: Description, card: ModelCard, input_size: int | None) -> Backbone:
     blueprint = description.blueprint
     weights = rename(read_weights(description.weights, description.state_dict), description.prefixes)
+    if card.sha256 != sha256(description.weights):  # what is remembered under the card's hash would be another model's
+        raise ModelError(f"the weight file {description.weights} has changed since the hub was opened; open the hub again")
     heads = tuple(f"{part}." for part in blueprint.classifier)
     network = blueprint.build(description.num_classes)
     lacking = load_exactly(network, weights, may_lack=(*heads, *description.unset))

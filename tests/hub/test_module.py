@@ -96,6 +96,37 @@ def test_the_network_is_copied_and_left_as_it_was(net):
     assert hub.load("own").fingerprint == print_before
 
 
+class Pooled(nn.Module):
+    """A convolution, pooled by a function that is no part of its weights."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.pool = pool
+
+    def forward(self, x):
+        return self.pool(self.stem(x), (2, 3))
+
+
+def test_a_fingerprint_follows_what_a_network_computes_not_its_weights_alone():
+    mean, largest = Pooled(torch.mean), Pooled(torch.amax)
+    largest.load_state_dict(mean.state_dict())
+    state = torch.get_rng_state()
+    expected = hub_with(mean).load("own").fingerprint
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    assert hub_with(mean).load("own").fingerprint == expected
+    assert hub_with(largest).load("own").fingerprint != expected
+
+
+def test_a_network_that_draws_numbers_has_one_fingerprint(net):
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return torch.dropout(x.mean((2, 3)), 0.5, True)
+
+    assert hub_with(Noisy()).load("own").fingerprint == hub_with(Noisy()).load("own").fingerprint
+
+
 def test_another_input_size_is_tried_before_it_is_promised(net):
     hub = hub_with(net)
     assert hub.load("own", input_size=24).view(torch.zeros(1, 3, 9, 9, dtype=torch.uint8)).shape[-1] == 24

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,6 +29,7 @@ class ModuleBackbone(Backbone):
         map_layers: names of the layers whose outputs are the maps; tokens (B, N, C) become squares, a class token is left out.
         channels_last: whether its maps are (B, H, W, C).
         identity: how to build it again, as JSON; None where that is not known.
+        behaviour: hash of what it makes of a fixed image, part of the fingerprint of a network whose code is not known.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class ModuleBackbone(Backbone):
         map_layers: Sequence[str] = (),
         channels_last: bool = False,
         identity: Mapping[str, Any] | None = None,
+        behaviour: str | None = None,
     ):
         super().__init__(network, card, preprocessing, feature_dim, upstream_head)
         self._embedding = embedding
         self._map_layers = tuple(map_layers)
         self._channels_last = channels_last
         self._known_as = dict(identity) if identity else None
+        self._behaviour = behaviour
 
     @classmethod
     def rebuild(cls, spec: Mapping[str, Any], card: ModelCard, preprocessing: Preprocessing) -> Backbone:
@@ -66,7 +70,10 @@ class ModuleBackbone(Backbone):
         return super().spec()
 
     def _identity(self) -> dict[str, Any]:
-        return self._known_as or {"kind": "module", "architecture": self.card.architecture, "layers": [self._embedding, *self._map_layers]}
+        if self._known_as is not None:
+            return self._known_as
+        layers = [self._embedding, *self._map_layers]
+        return {"kind": "module", "architecture": self.card.architecture, "layers": layers, "behaviour": self._behaviour}
 
     @property
     def map_names(self) -> tuple[str, ...]:
@@ -146,7 +153,7 @@ def module_entry(
     std: Sequence[float] = IMAGENET_STD,
     interpolation: str = "bilinear",
 ) -> Entry:
-    """An entry for a network of one's own; what the card does not say is counted on one black image.
+    """An entry for a network of one's own; what the card does not say is counted on one image of noise.
 
     Args:
         module: any network from float (B, 3, s, s); it is copied.
@@ -178,10 +185,10 @@ def module_entry(
         upstream_head = network.get_submodule(head)
         network.set_submodule(head, nn.Identity())
     options = {"embedding": embedding, "map_layers": tuple(maps)}
-    counted = _count(network, upstream_head, preprocessing, facts["name"], options)
+    counted, behaviour = _count(network, upstream_head, preprocessing, facts["name"], options)
     found = {"source": "module", "architecture": type(module).__qualname__, "params": params, **counted}
     full = ModelCard.from_dict({**found, **{key: value for key, value in facts.items() if value is not None}, **_fixed(counted)})
-    return Entry(full, functools.partial(_load, network, upstream_head, asdict(preprocessing), options))
+    return Entry(full, functools.partial(_load, network, upstream_head, asdict(preprocessing), {**options, "behaviour": behaviour}))
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:
@@ -194,16 +201,21 @@ def _fixed(counted: dict[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _count(network: nn.Module, head: nn.Module | None, preprocessing: Preprocessing, name: str, options: dict[str, Any]) -> dict[str, Any]:
+def _count(
+    network: nn.Module, head: nn.Module | None, preprocessing: Preprocessing, name: str, options: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """What a card says of a network, and a hash of what it makes of one image of noise, the same each time."""
     card = ModelCard(name=name, source="module", architecture="module", params=0, input_size=preprocessing.input_size)
     backbone = ModuleBackbone(network, card, preprocessing, 0, **options)
-    image = torch.zeros(1, 3, preprocessing.input_size, preprocessing.input_size, dtype=torch.uint8)
+    size = (1, 3, preprocessing.input_size, preprocessing.input_size)
+    image = torch.randint(0, 256, size, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     # The counter's hooks look for gradient functions wherever gradients are required.
     required = [p for p in network.parameters() if p.requires_grad]
     for parameter in required:
         parameter.requires_grad_(False)
     try:
-        with FlopCounterMode(display=False) as counter:
+        with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+            torch.default_generator.manual_seed(0)  # for networks that draw numbers
             vector = backbone.embed(backbone.view(image))
             logits = head(vector) if head is not None else None
     except Exception as error:
@@ -211,7 +223,11 @@ def _count(network: nn.Module, head: nn.Module | None, preprocessing: Preprocess
     finally:
         for parameter in required:
             parameter.requires_grad_(True)
-    return {"flops": counter.get_total_flops(), "feature_dim": vector.shape[1], "num_classes": 0 if logits is None else logits.shape[1]}
+    digest = hashlib.sha256()
+    for output in (vector,) if logits is None else (vector, logits):
+        digest.update(output.contiguous().view(torch.uint8).numpy().tobytes())
+    num_classes = 0 if logits is None else logits.shape[1]
+    return {"flops": counter.get_total_flops(), "feature_dim": vector.shape[1], "num_classes": num_classes}, digest.hexdigest()
 
 
 def _load(

@@ -190,6 +190,20 @@ def test_a_description_that_is_no_json_is_noted(zoo, tmp_path):
     assert "JSON" in hub.notes[0]
 
 
+def test_a_link_to_nowhere_hides_nothing(zoo, tmp_path):
+    shutil.copytree(zoo, tmp_path / "zoo")
+    (tmp_path / "zoo" / "lost.json").symlink_to(tmp_path / "nowhere.json")
+    hub = Hub.open(tmp_path / "zoo")
+    assert len(hub) == 3
+    assert hub.notes == ()
+    for description in (tmp_path / "zoo" / "alpha" / "config.json", tmp_path / "zoo" / "nested" / "checkpoints" / "beta.json"):
+        description.unlink()
+        description.symlink_to(tmp_path / "nowhere.json")
+    hub = Hub.open(tmp_path / "zoo")
+    assert hub.names == ("gamma",)
+    assert ["alpha" in hub.notes[0], "beta" in hub.notes[1]] == [True, True]
+
+
 def test_equal_names_are_told_apart_by_their_path(zoo, tmp_path):
     shutil.copytree(zoo / "alpha", tmp_path / "a" / "net")
     shutil.copytree(zoo / "gamma", tmp_path / "b" / "net")

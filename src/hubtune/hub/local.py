@@ -101,9 +101,9 @@ def _describes(path: Path) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _LARGEST_JSON:
-        raise ModelError(f"is larger than {_LARGEST_JSON // 10**6} MB; expected a short description")
     try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ModelError(f"is larger than {_LARGEST_JSON // 10**6} MB; expected a short description")
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"cannot be read as JSON ({error}); correct it") from error

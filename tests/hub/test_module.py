@@ -54,6 +54,10 @@ def test_the_card_is_completed_by_counting(net):
     assert (card.feature_dim, card.num_classes, card.architecture, card.source) == (6, 5, "Net", "module")
 
 
+def test_a_network_in_memory_is_no_download(net):
+    assert hub_with(net).download_bytes("own") == 0
+
+
 def test_the_network_decides_what_a_card_cannot(net):
     card = ModelCard(name="own", source="mine", architecture="n", params=3, input_size=16, feature_dim=99, num_classes=9, license="mit")
     full = Hub().add(net, card)["own"]

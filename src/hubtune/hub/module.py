@@ -188,7 +188,8 @@ def module_entry(
     counted, behaviour = _count(network, upstream_head, preprocessing, facts["name"], options)
     found = {"source": "module", "architecture": type(module).__qualname__, "params": params, **counted}
     full = ModelCard.from_dict({**found, **{key: value for key, value in facts.items() if value is not None}, **_fixed(counted)})
-    return Entry(full, functools.partial(_load, network, upstream_head, asdict(preprocessing), {**options, "behaviour": behaviour}))
+    load = functools.partial(_load, network, upstream_head, asdict(preprocessing), {**options, "behaviour": behaviour})
+    return Entry(full, load, local=True)
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

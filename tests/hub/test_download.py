@@ -4,8 +4,10 @@ import io
 import socket
 import threading
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub import errors
 
 from hubtune.errors import ModelError
 from hubtune.hub import download
@@ -84,3 +86,39 @@ def test_a_switch_against_downloads_is_honoured_and_named(monkeypatch, value):
     monkeypatch.setattr(socket, "create_connection", lambda *args, **kwargs: pytest.fail("asked the network"))
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE forbids"):
         download.require_huggingface("net")
+
+
+def answered(kind: type[Exception], text: str) -> Exception:
+    """An error of Hugging Face's, without the response that it was read from."""
+    error = kind.__new__(kind)
+    error.args = (text,)
+    return error
+
+
+def lost() -> Exception:
+    error = errors.LocalEntryNotFoundError("check your connection")
+    error.__cause__ = ConnectionError("no route\nto host")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (lost(), r"^a\.json of net is not on this machine and cannot be downloaded \(ConnectionError: no route to host\); try again.*$"),
+        (
+            answered(errors.HfHubHTTPError, "429 Too Many\n\nRequests"),
+            r"^a\.json of net .*\(HfHubHTTPError: 429 Too Many Requests\); try.*$",
+        ),
+        (answered(errors.RevisionNotFoundError, "404"), "^the repository 'me/net' has no revision 'v9'; check what follows the @"),
+        (answered(errors.RepositoryNotFoundError, "404"), "no public repository 'me/net'"),
+        (answered(errors.EntryNotFoundError, "404"), r"the repository 'me/net' has none of a\.json, b\.json"),
+    ],
+)
+def test_what_hugging_face_answers_is_told_apart(monkeypatch, error, message):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(download, "require_huggingface", lambda wanted: None)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(ModelError, match=message):
+        download.file_from_huggingface("me/net@v9", ("a.json", "b.json"), "net")

@@ -67,6 +67,27 @@ def test_other_libraries_are_named(repository):
         Hub.open("hf:someone/vit")
 
 
+@pytest.mark.parametrize("content", ["5", "null", '"architecture"', '["architecture"]', "[" * 100_000])
+def test_a_config_that_describes_nothing_is_named(repository, content):
+    (repository[0] / "config.json").write_text(content)
+    with pytest.raises(ModelError, match=r"config\.json of hf:someone/vit .*choose another model"):
+        Hub.open("hf:someone/vit")
+
+
+@pytest.mark.parametrize("change", [{"model_args": {"depth_of_field": 3}}, {"pretrained_cfg": {"mean": 5}}])
+def test_what_this_timm_cannot_build_is_said_in_one_line(repository, change):
+    path = repository[0] / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=r"^hf:someone/vit cannot be built by the timm that is installed \(TypeError: .*update timm.*$"):
+        Hub.open("hf:someone/vit")
+
+
+@pytest.mark.parametrize("spec", ["hf:foo bar/baz", "hf:/baz", "hf:foo/", "hf:foo/b--c@v2"])
+def test_an_impossible_name_of_a_repository_is_refused(spec):
+    with pytest.raises(ModelError, match=f"^{spec} names no repository .*expected ORG/NAME"):
+        Hub.open(spec)
+
+
 @pytest.mark.parametrize("spec", ["hf", "hf:", "hf:model", "hf:a/b/c"])
 def test_a_repository_has_an_owner_and_a_name(spec):
     with pytest.raises(ModelError, match="expected hf:ORG/NAME"):

@@ -54,9 +54,12 @@ def file_from_huggingface(repository: str, names: tuple[str, ...], wanted: str) 
         wanted: the model's name for the message.
 
     Raises:
-        ModelError: it is not in the cache and cannot be downloaded, or the repository has none of them.
+        ModelError: it is not in the cache and cannot be downloaded, or there is no such repository or revision, or none of them in it.
     """
-    path = cached_huggingface(repository, names)
+    try:
+        path = cached_huggingface(repository, names)
+    except huggingface_hub.errors.HFValidationError as error:
+        raise ModelError(f"{wanted} names no repository ({error}); expected ORG/NAME, or ORG/NAME@REVISION") from error
     if path:
         return path
     require_huggingface(wanted)
@@ -64,11 +67,24 @@ def file_from_huggingface(repository: str, names: tuple[str, ...], wanted: str) 
     for name in names:
         try:
             return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision or None))
+        except huggingface_hub.errors.LocalEntryNotFoundError as error:  # nobody was reached, though it is an EntryNotFoundError too
+            raise _not_downloaded(name, wanted, error.__cause__ or error) from error
         except huggingface_hub.errors.EntryNotFoundError:
             continue
         except huggingface_hub.errors.RepositoryNotFoundError as error:
             raise ModelError(f"huggingface.co has no public repository {repository!r}; check its name, ORG/NAME") from error
+        except huggingface_hub.errors.RevisionNotFoundError as error:
+            raise ModelError(
+                f"the repository {repository!r} has no revision {revision!r}; check what follows the @, or leave it out"
+            ) from error
+        except Exception as error:
+            raise _not_downloaded(name, wanted, error) from error
     raise ModelError(f"the repository {repository!r} has none of {', '.join(names)}; choose one that timm can load")
+
+
+def _not_downloaded(name: str, wanted: str, error: BaseException) -> ModelError:
+    cause = " ".join(f"{type(error).__name__}: {error}".split())  # one line
+    return ModelError(f"{name} of {wanted} is not on this machine and cannot be downloaded ({cause}); try again later, or {_ADVICE}")
 
 
 def cached_huggingface(repository: str, names: tuple[str, ...]) -> Path | None:

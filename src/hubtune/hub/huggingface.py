@@ -3,7 +3,7 @@
 import functools
 import json
 
-from hubtune.errors import ModelError
+from hubtune.errors import HubTuneError, ModelError
 from hubtune.hub.backbone import Backbone
 from hubtune.hub.card import ModelCard
 from hubtune.hub.download import file_from_huggingface
@@ -20,7 +20,7 @@ def open_huggingface(repository: str = "") -> Hub:
         repository: "ORG/NAME", or "ORG/NAME@REVISION".
 
     Raises:
-        ModelError: no such repository, not a timm model, or no connection.
+        ModelError: no such repository or revision, not a model that this timm can build, or no connection.
     """
     if repository.count("/") != 1:
         raise ModelError(f"hf:{repository} was given, expected hf:ORG/NAME, such as hf:timm/resnet18.a1_in1k")
@@ -28,10 +28,20 @@ def open_huggingface(repository: str = "") -> Hub:
     path = file_from_huggingface(repository, ("config.json",), wanted)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"config.json of {wanted} cannot be read as JSON ({error}); choose another model") from error
-    blueprint, num_classes = blueprint_from(content)
-    size = blueprint.measure()
+    if not isinstance(content, dict):
+        raise ModelError(f"config.json of {wanted} holds {type(content).__name__}; expected a dictionary: choose another model")
+    try:
+        blueprint, num_classes = blueprint_from(content)
+        size = blueprint.measure()
+    except HubTuneError:
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())  # one line
+        raise ModelError(
+            f"{wanted} cannot be built by the timm that is installed ({cause}); update timm, or choose another model"
+        ) from error
     usable = num_classes if size.has_head else 0
     params, flops = size.with_head(usable)
     card = ModelCard(

@@ -38,6 +38,16 @@ def test_rows_in_another_order_are_known(task, hub):
     assert torch.equal(part.embeddings, whole.embeddings[order])
 
 
+def test_what_was_done_before_an_interruption_is_kept(task, hub):
+    def stop(images):
+        if images == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(hub.load("vit", input_size=16), task.train, None, batch_size=10, on_progress=stop)
+    assert extract(hub.load("vit", input_size=16), task.train, None).computed == 26
+
+
 def test_memory_that_runs_out_halves_the_batch(task, hub, monkeypatch):
     backbone = hub.load("resnet-a")
     expected = extract(hub.load("resnet-a", input_size=17), task.val, None)

@@ -30,7 +30,7 @@ def test_what_is_shown_reads_back(models, seconds, passes):
     assert Budget.parse(f"{models} models, {seconds} s, {passes} passes") == budget
 
 
-@pytest.mark.parametrize("wrong", ["", "many", "3 apples", "s", "2,3", "60s, 1 min", "1.5", "1.5 passes", "two models", None, True, 2.0])
+@pytest.mark.parametrize("wrong", ["", "many", "3 apples", "s", "2,3", "60s, 1 min", "1.5", "1.5 passes", "two", "1e400", None, True, 2.0])
 def test_what_is_no_budget_is_refused_with_what_is(wrong):
     with pytest.raises(ConfigurationError, match=r"budget"):
         Budget.parse(wrong)

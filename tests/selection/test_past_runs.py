@@ -58,16 +58,18 @@ def test_records_give_the_best_training_by_validation_and_the_scores_of_a_search
     root = runs_folder()
     task = {"name": "photos", "fingerprint": "f" * 64, "num_classes": 4, "sizes": {"train": 50}}
 
-    def cell(name, validation, test, seed=0, method="fine-tune"):
+    def cell(name, validation, test, seed=0, method="fine-tune", steps=100):
         folder = root / "cells" / name
         folder.mkdir(parents=True)
         outcome = {"task": task, "seed": seed, "metrics": {"val_accuracy": validation, "test_accuracy": test}}
+        outcome["history"] = [{"step": steps}]
         write_record(folder, {"method": method, "models": ["a"], "cards": [{"name": "a", "params": 5}], **outcome})
 
     cell("one", 0.5, 0.9)
     cell("two", 0.6, 0.4)
     cell("three", 0.6, 0.8, seed=1)
     cell("probe", 0.9, 0.1, method="linear-probe")
+    cell("trial", 0.9, 0.1, steps=5)
     (root / "run").mkdir()
     rows = [{"name": "a", "scores": {"linear": 0.3}}, {"name": "b", "scores": {"linear": 0.1}, "share": 0.5}]
     write_record(root / "run", {"task": task, "search": {"rows": rows}})

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -31,6 +33,16 @@ def test_parts_are_nested_and_keep_two_images_a_class(task):
     assert part(task, 1.0) is task
     assert images(task, 0.5) == 18 + 9
     assert images(task, 0.5, validation=False) == 18
+
+
+def test_a_rare_class_is_in_every_part(task):
+    train = task.train.select(range(36))
+    train.targets = torch.tensor([0] * 33 + [1] * 2 + [2])
+    uneven = dataclasses.replace(task, train=train)
+    assert torch.bincount(part(uneven, 0.01).train.targets).tolist() == [3, 2, 1]
+    small, large = part(uneven, 0.3), part(uneven, 0.6)
+    assert torch.bincount(small.train.targets).tolist() == [7, 2, 1]
+    assert set(small.train.ids) <= set(large.train.ids)
 
 
 def test_passes_count_new_images_of_the_models_that_are_left(task):

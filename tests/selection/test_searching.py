@@ -1,13 +1,17 @@
 """The search on a tiny hub: what it costs, what it forgets, what it survives."""
 
+import importlib
 import shutil
+import textwrap
 
 import pytest
+import torch
 
 import hubtune as ht
 from hubtune.errors import SearchError
 from hubtune.runs import cache_folder
 from hubtune.selection import STRATEGIES, search
+from hubtune.selection.paper_strategies import ByProxy
 
 IMAGES = 36 + 18
 
@@ -116,6 +120,59 @@ def test_nan_features_are_a_failure_of_that_model(task, hub):
     ranking = search(hub.add(Bad(), card), task, "linear", budget=3)
     assert ranking.rows[-1]["name"] == "bad"
     assert "NaN" in ranking.rows[-1]["error"]
+
+
+def test_further_proxies_do_not_change_the_picks(task, hub):
+    class Headless(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3))
+
+    card = ht.ModelCard(name="plain", source="test", architecture="plain", params=0, input_size=16, feature_dim=3)
+    hub, notes = hub.add(Headless(), card), []
+    alone = search(hub, task, "loo-ridge", budget=4)
+    both = search(hub, task, "loo-ridge", budget=4, proxies=("leep",), on_event=lambda event: notes.append(event.detail))
+    assert both.picks.names == alone.picks.names
+    scores = {row["name"]: row["scores"] for row in both.rows}
+    assert set(scores["plain"]) == {"loo-ridge"}
+    assert set(scores["vit"]) == {"loo-ridge", "leep"}
+    assert any("plain: no score by leep: proxy 'leep' needs an upstream head" in note for note in notes)
+
+
+def test_a_proxy_of_ones_own_is_computed_anew_and_never_nan(task, hub, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"own_{tmp_path.name}"
+    source = """
+        from hubtune.proxies import Proxy
+        sign = 1.0
+        spread = lambda features, labels: sign * features.rows.double().std()
+        score = Proxy(name="own", function=spread, needs=frozenset({"features"}), meaning="spread", range=(-9.0, 9.0))
+    """
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
+    first = search(hub, task, ByProxy(f"{name}:score"), budget=3)
+    module = importlib.import_module(name)
+    module.sign = -1.0
+    second = search(hub, task, ByProxy(f"{name}:score"), budget=3)
+    assert [-row["score"] for row in reversed(second.rows)] == [row["score"] for row in first.rows]
+    module.sign = float("nan")
+    with pytest.raises(SearchError, match=rf"proxy '{name}:score' gave NaN"):
+        search(hub, task, ByProxy(f"{name}:score"), budget=3)
+
+
+def test_what_was_scored_in_time_is_picked_from(task, hub, monkeypatch):
+    import hubtune.selection.scoring as module
+
+    looks = []
+
+    def check(deadline):
+        looks.append(deadline)
+        if deadline is not None and len(looks) > 6:
+            raise module.OutOfTime("not scored: too late")
+
+    monkeypatch.setattr(module, "check_time", check)
+    assert len(search(hub, task, "knn", budget="1 h").picks) == 1  # two models would be usual, and one could be scored
+    looks.clear()
+    with pytest.raises(SearchError, match="fewer than the budget of 3"):
+        search(hub, task, "linear", budget="3 models, 1 h")
 
 
 def test_a_smaller_limit_on_the_input_is_another_search(task, hub):

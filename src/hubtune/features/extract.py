@@ -72,8 +72,13 @@ def extract(
         backbone = backbone.to(device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
         for start in range(0, len(missing), CHUNK):
             rows = missing[start : start + CHUNK]
-            tensors = _forward(backbone, split, rows, canvas_size, device, batch_size, on_progress)
-            cache.write([split.image_keys[row] for row in rows], tensors)
+            parts: list[dict[str, Tensor]] = []
+            try:
+                _forward(backbone, split, rows, canvas_size, device, batch_size, on_progress, parts)
+            finally:  # what a deadline or Ctrl-C cut short is kept
+                tensors = _joined(parts, backbone.card.name)
+                if parts:
+                    cache.write([split.image_keys[row] for row in rows[: len(tensors["embeddings"])]], tensors)
             for name, value in tensors.items():
                 if name not in known:
                     known[name] = value.new_empty((len(split), *value.shape[1:]))
@@ -82,8 +87,8 @@ def extract(
 
 
 @torch.inference_mode()
-def _forward(backbone, split: Split, rows: list[int], canvas_size, device, batch_size: int, on_progress) -> dict[str, Tensor]:
-    parts: list[dict[str, Tensor]] = []
+def _forward(backbone, split: Split, rows: list[int], canvas_size, device, batch_size: int, on_progress, parts: list[dict[str, Tensor]]):
+    """Append the features of the rows, batch by batch."""
     start = 0
     while start < len(rows):
         batch = rows[start : start + batch_size]
@@ -103,11 +108,17 @@ def _forward(backbone, split: Split, rows: list[int], canvas_size, device, batch
         parts.append({name: value.float().cpu() for name, value in part.items()})
         start += len(batch)
         on_progress(len(batch))
-    tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    bad = int((~torch.isfinite(tensors["embeddings"]).all(1)).sum())
+
+
+def _joined(parts: list[dict[str, Tensor]], name: str) -> dict[str, Tensor]:
+    if not parts:
+        return {}
+    tensors = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    embeddings = tensors["embeddings"]
+    bad = int((~torch.isfinite(embeddings).all(1)).sum())
     if bad:
         raise ModelError(
-            f"{backbone.card.name} yields NaN or infinite features on {bad} of {len(rows)} images; "
+            f"{name} yields NaN or infinite features on {bad} of {len(embeddings)} images; "
             "its weights may be damaged or its preprocessing wrong: leave it out with --where, or repair its files"
         )
     return tensors

@@ -223,6 +223,13 @@ def evaluate(name: str, inputs: ProxyInputs, seed: int = 0) -> float:
         ModelError: the proxy needs an upstream head and the model has none.
         DataError: it needs validation images and there are none, or the inputs cannot be used.
     """
+    score = float(_evaluate(name, inputs, seed))
+    if math.isnan(score):
+        raise ModelError(f"proxy {name!r} gave NaN; expected a number, or infinity: see to its function, or choose another proxy")
+    return score
+
+
+def _evaluate(name: str, inputs: ProxyInputs, seed: int) -> float:
     proxy = find_proxy(name)
     options = {"seed": seed} if proxy.seeded else {}
     if proxy.needs & {"source_probs", "source_labels"}:

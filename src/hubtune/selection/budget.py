@@ -68,7 +68,7 @@ class Budget:
         return cls(**whole, seconds=parts.get("seconds"))
 
     def picks(self, pool: int) -> int:
-        """How many models to pick from a hub of ``pool`` models.
+        """How many models to pick from a hub of ``pool`` models, as far as so many can be scored in time.
 
         Raises:
             ConfigurationError: fewer than one, or more than there are.
@@ -91,6 +91,8 @@ def _part(part: str, whole: str) -> tuple[str, float]:
     if match is None or unit is None:
         raise ConfigurationError(f"budget {whole!r} cannot be read; {_EXPECTED}")
     amount = float(match[1])
+    if math.isinf(amount):
+        raise ConfigurationError(f"budget {whole!r} is more than a number can be; {_EXPECTED}")
     if unit in _SECONDS:
         return "seconds", amount * _SECONDS[unit]
     if amount != int(amount):

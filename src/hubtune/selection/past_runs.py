@@ -16,6 +16,10 @@ SHIPPED = Path(__file__).parent / "past_runs.csv"
 """Of the embedded hub on the embedded tasks; benchmarks/make_past_runs.py makes it."""
 
 
+FEWEST_STEPS = 50
+"""Of a fine-tuning that says what a model is worth; shorter ones are trials."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PastRun:
     """One fine-tuning of one model on one task."""
@@ -108,7 +112,7 @@ def runs_of(table: RegretTable) -> list[PastRun]:
 def recorded_runs(folder: Path) -> list[PastRun]:
     """The fine-tunings of a folder of runs: of each model, task and seed the one with the best validation accuracy.
 
-    Scores are those that searches of the same folder wrote down.
+    Those of fewer than ``FEWEST_STEPS`` steps are left out. Scores are those that searches of the same folder wrote down.
     """
     scores: dict[tuple[str, str], dict[str, float]] = {}
     for record in _records(folder, "[!.]*/record.json"):
@@ -119,7 +123,7 @@ def recorded_runs(folder: Path) -> list[PastRun]:
     best: dict[tuple[str, str, int], dict[str, Any]] = {}
     for record in _records(folder, "cells/[!.]*/record.json"):
         metrics = record.get("metrics", {})
-        if record.get("method") == "fine-tune" and len(record["models"]) == 1 and "test_accuracy" in metrics:
+        if record.get("method") == "fine-tune" and len(record["models"]) == 1 and "test_accuracy" in metrics and not _is_trial(record):
             key = (record["models"][0], record["task"]["fingerprint"], record["seed"])
             if key not in best or metrics["val_accuracy"] > best[key]["metrics"]["val_accuracy"]:
                 best[key] = record
@@ -143,3 +147,8 @@ def _records(folder: Path, pattern: str) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob(pattern)):
         with contextlib.suppress(RunError):
             yield read_record(path.parent)
+
+
+def _is_trial(record: dict[str, Any]) -> bool:
+    history = record.get("history") or [{}]
+    return history[-1].get("step", FEWEST_STEPS) < FEWEST_STEPS

@@ -115,4 +115,17 @@ def _count(split: Split, share: float, a_class: int) -> int:
 
 
 def _beginning(split: Split, share: float, a_class: int) -> Split:
-    return split.select(spread(split.targets)[: _count(split, share, a_class)].numpy())
+    return split.select(_order(split.targets, a_class)[: _count(split, share, a_class)].numpy())
+
+
+def _order(targets: Tensor, a_class: int) -> Tensor:
+    """``spread``, but first of all some rows of each class, however rare it is."""
+    order = spread(targets)
+    if targets.ndim != 1 or targets.is_floating_point():
+        return order
+    seen: dict[int, int] = {}
+    first = torch.zeros(len(order), dtype=torch.bool)
+    for place, target in enumerate(targets[order].tolist()):
+        seen[target] = seen.get(target, 0) + 1
+        first[place] = seen[target] <= a_class
+    return torch.cat([order[first], order[~first]])

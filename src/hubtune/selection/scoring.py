@@ -40,6 +40,8 @@ class Scored:
     """Images run through the model; those a cache knew are not counted."""
     share: float = 1.0
     """Of the task's images, that the scores were measured on."""
+    notes: list[str] = field(default_factory=list)
+    """Proxies beside those of the strategy that this model has no score of, and why."""
 
     def fail(self, error: HubTuneError, on_event: Listener) -> None:
         """Note why there are no scores."""
@@ -47,6 +49,11 @@ class Scored:
         self.late = isinstance(error, OutOfTime)
         if not self.late:
             on_event(Event("note", detail=f"left out: {error}"))
+
+    def tell(self, on_event: Listener) -> None:
+        """Tell the notes."""
+        for note in self.notes:
+            on_event(Event("note", detail=note))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,9 @@ class Scoring:
     whole: Task
     """The task that these images are from: it decides the canvas, so that a part of a task shares the features of the whole."""
     proxies: tuple[str, ...]
+    """Without one of these a model has no place in the ranking."""
+    further: tuple[str, ...] = ()
+    """Scored for the record, where a model allows it."""
     input_size: int | None = None
     """Largest side in pixels that a model sees; None is no limit."""
     seed: int = 0
@@ -67,7 +77,7 @@ class Scoring:
 
     def __post_init__(self) -> None:
         if self.task.labels(self.task.train).is_floating_point():
-            wrong = [name for name in self.proxies if not find_proxy(name).numbers]
+            wrong = [name for name in self.asked if not find_proxy(name).numbers]
             if wrong:
                 raise ConfigurationError(
                     f"the proxies {', '.join(wrong)} were asked for a task of kind {self.task.kind!r}; expected classes to predict: search "
@@ -75,9 +85,14 @@ class Scoring:
                 )
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """All proxies."""
+        return (*self.proxies, *self.further)
+
+    @property
     def splits(self) -> list[Split]:
         """Those that the proxies read."""
-        needs = {need for name in self.proxies for need in find_proxy(name).needs}
+        needs = {need for name in self.asked for need in find_proxy(name).needs}
         return [self.task.train, self.task.val] if "validation" in needs else [self.task.train]
 
     def look(self, hub: Hub, card: ModelCard, scored: Scored, on_images: Callable[[int], None]) -> Callable[[], None] | None:
@@ -92,8 +107,8 @@ class Scoring:
         fingerprint = hub.fingerprint(card.name, size)
         memory = _Memory(fingerprint, canvas_size, self.task, self.seed)
         known = memory.read()
-        if all(name in known for name in self.proxies):
-            scored.scores = {name: known[name] for name in self.proxies}
+        if all(name in known for name in self.asked):
+            scored.scores = {name: known[name] for name in self.asked}
             return None
         model = _Model(hub, card.name, size, fingerprint)
         features = [model.features(split, canvas_size, self.device, self._in_time(on_images)) for split in self.splits]
@@ -104,11 +119,18 @@ class Scoring:
         def rest() -> None:
             began = time.monotonic()
             values = dict(known)
-            for name in self.proxies:
-                if name not in values:
-                    values[name] = evaluate(name, inputs, self.seed)
-            memory.write(values)
-            scored.scores = {name: values[name] for name in self.proxies}
+            try:
+                for name in self.asked:
+                    if name not in values:
+                        try:
+                            values[name] = evaluate(name, inputs, self.seed)
+                        except HubTuneError as error:
+                            if name in self.proxies:
+                                raise
+                            scored.notes.append(f"{card.name}: no score by {name}: {error}")
+            finally:
+                memory.write(values)
+            scored.scores = {name: values[name] for name in self.asked if name in values}
             scored.seconds += time.monotonic() - began
 
         return rest
@@ -166,6 +188,7 @@ def score_on(engine: Engine, scoring: Scoring, hub: Hub, on_event: Listener) -> 
         results[name] = scored
         if scored.error and not scored.late:
             on_event(Event("note", detail=f"left out: {scored.error}"))
+        scored.tell(on_event)
         on_event(Event("search", len(results) * images, len(hub) * images, name))
     return {name: results[name] for name in hub.names}
 
@@ -176,6 +199,7 @@ def _settle(pending: tuple[str, Scored, Future] | None, on_event: Listener) -> N
         name, scored, future = pending
         try:
             future.result()
+            scored.tell(on_event)
         except Exception as error:
             scored.fail(of_model(name, error), on_event)
 
@@ -229,7 +253,10 @@ def _inputs(task: Task, features: Sequence[Features]) -> ProxyInputs:
 
 
 class _Memory:
-    """Scores of one model on one task: small enough for a JSON file each."""
+    """Scores of one model on one task: small enough for a JSON file each.
+
+    Proxies of one's own, ``my.module:name``, are not kept: nobody knows what they will compute tomorrow.
+    """
 
     def __init__(self, fingerprint: str, canvas_size: int | None, task: Task, seed: int):
         key = json.dumps([SCORES_VERSION, fingerprint, canvas_size, task.fingerprint, seed])
@@ -238,12 +265,12 @@ class _Memory:
     def read(self) -> dict[str, float]:
         try:
             content = json.loads(self._path.read_text())
-            return {name: float(value) for name, value in content.items()}
+            return {name: float(value) for name, value in content.items() if ":" not in name}
         except (OSError, ValueError, AttributeError):
             return {}
 
     def write(self, scores: dict[str, float]) -> None:
         temporary = temporary_beside(self._path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(scores))
+        temporary.write_text(json.dumps({name: value for name, value in scores.items() if ":" not in name}))
         os.replace(temporary, self._path)

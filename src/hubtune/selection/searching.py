@@ -67,7 +67,8 @@ def search(
         task=task,
         strategy=chosen,
         picks=allowed.picks(len(hub)),
-        proxies=tuple(dict.fromkeys((*chosen.proxies, *proxies))),
+        as_many_as_in_time=allowed.models is None and allowed.seconds is not None,
+        further=tuple(name for name in dict.fromkeys(proxies) if name not in chosen.proxies),
         input_size=input_size,
         seed=seed,
         device=device,
@@ -88,7 +89,10 @@ class _Search:
     task: Task
     strategy: Strategy
     picks: int
-    proxies: tuple[str, ...]
+    as_many_as_in_time: bool
+    """Whether fewer picks will do, since nobody named their number and the time may be short."""
+    further: tuple[str, ...]
+    """Proxies that do not decide."""
     input_size: int | None
     seed: int
     device: str
@@ -105,11 +109,16 @@ class _Search:
     predictions: Predictions | None = None
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """All proxies."""
+        return (*self.strategy.proxies, *self.further)
+
     def run(self, passes: int | None) -> None:
         """Score in rounds, rank, and predict."""
         hub = self.hub
         if self.deadline is not None:
-            # What the cards recommend comes first: it is scored whatever the time.
+            # What the cards recommend comes first, so that it is scored if anything is.
             hub = hub.subset(TaskAgnostic().rank(list(hub), {}, self.picks))
         eliminated: list[str] = []
         rounds = self._rounds(passes)
@@ -128,16 +137,16 @@ class _Search:
     def _rounds(self, passes: int | None) -> list[Round]:
         everything = [Round(share=1.0, keep=len(self.hub))]
         rounds = self.strategy.rounds(len(self.hub), self.picks) if isinstance(self.strategy, Staged) else everything
-        if passes is None or not self.proxies:
+        if passes is None or not self.asked:
             return rounds
         if any(one.steps for one in rounds):
             raise ConfigurationError("a budget in forward passes cannot be kept by steps of fine-tuning; give seconds, or leave out steps")
-        validation = any("validation" in find_proxy(name).needs for name in self.proxies)
+        validation = any("validation" in find_proxy(name).needs for name in self.asked)
         return within(rounds, self.task, len(self.hub), passes, validation)
 
     def _score(self, hub: Hub, one: Round) -> bool:
         """Score the models that are left. False, with nothing changed, where time ran out and an earlier round has an answer."""
-        if not self.proxies:
+        if not self.asked:
             self.found = dict.fromkeys(hub.names, Scored())
             return True
         if one.steps:
@@ -146,7 +155,8 @@ class _Search:
         scoring = Scoring(
             task=part(self.task, one.share),
             whole=self.task,
-            proxies=self.proxies,
+            proxies=tuple(self.strategy.proxies),
+            further=self.further,
             input_size=self.input_size,
             seed=self.seed,
             device=self.device,
@@ -188,6 +198,8 @@ class _Search:
             accuracies = self.predictions.accuracy
             scores = {name: values | {PREDICTED: accuracies[name]} for name, values in scores.items() if name in accuracies}
         order = self.strategy.rank(usable, scores, self.picks, self.seed)
+        if self.as_many_as_in_time and any(scored.late for scored in self.found.values()):
+            self.picks = min(self.picks, len(order))
         if len(order) < self.picks:
             raise SearchError(
                 f"only {len(order)} of the hub's {len(self.hub)} models could be scored, fewer than the budget of {self.picks}"

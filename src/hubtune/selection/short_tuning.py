@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from hubtune.errors import HubTuneError, TrainingError
+from hubtune.errors import TrainingError, of_model
 from hubtune.features import extract
 from hubtune.hub import Hub
 from hubtune.runs import Event, Listener
@@ -68,8 +68,8 @@ class ShortTuning:
             scored = found[name] = Scored(scores=dict(before[name].scores))
             try:
                 scored.scores[TUNED] = self._train(hub, name, steps)
-            except HubTuneError as error:
-                scored.fail(error, on_event)
+            except Exception as error:
+                scored.fail(of_model(name, error), on_event)
             if name in self.trainings:
                 scored.forward_passes, self.trainings[name].passes = self.trainings[name].passes, 0
             scored.seconds = time.monotonic() - began

@@ -58,7 +58,7 @@ def strategy_named(name: str, config: Mapping[str, Any] | None = None) -> Strate
 def settable(name: str) -> list[str]:
     """The fields of a strategy that may have other values than their defaults."""
     strategy = strategy_named(name)
-    own = isinstance(strategy, _CONFIGURED) or ":" in name
+    own = isinstance(strategy, _CONFIGURED) or (":" in name and dataclasses.is_dataclass(strategy))
     return [field.name for field in dataclasses.fields(strategy) if field.name != "name"] if own else []  # pyright: ignore[reportArgumentType]
 
 
@@ -68,7 +68,12 @@ def _imported(name: str) -> Strategy:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UnknownNameError(f"strategy {name!r} cannot be imported: {error}; expected 'package.module:attribute'") from error
-    made = found() if isinstance(found, type) else found
+    try:
+        made = found() if isinstance(found, type) else found
+    except TypeError as error:
+        raise UnknownNameError(
+            f"strategy {name!r} cannot be made without arguments: {error}; give its fields defaults, or name an instance"
+        ) from error
     if not (hasattr(made, "proxies") and hasattr(made, "rank") and hasattr(made, "name")):
         raise UnknownNameError(f"strategy {name!r} is a {type(made).__name__} without name, proxies and rank; see docs/extending.md")
     return made

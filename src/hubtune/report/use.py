@@ -75,10 +75,10 @@ prediction = model.predict(["image.png"])
 print({answer})"""
 
 TIMM = """\
+import hubtune.nets  # for HubTune's own architectures only
 import timm
 import torch
 from PIL import Image
-import hubtune.nets  # needed for HubTune's own architectures only
 
 model = timm.create_model({name!r}, pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,14 @@ def test_two_files_of_one_split_are_said(table):
     path.with_name("train_b.csv").write_text(path.with_name("train_a.csv").read_text())
     with pytest.raises(DataError, match=r"train_a.csv and train_b.csv both are of the train split"):
         ht.Task.open(f"points:{path.parent}")
+
+
+def test_the_cut_does_not_depend_on_where_the_folder_lies(table):
+    path = table(HEADER, *rows(12))
+    moved = shutil.copytree(path.parent, path.parent / "deeper" / "moved") / path.name
+    one, other = (ht.Task.open(f"points:{place}") for place in (path, moved))
+    for split in ("train", "val", "test"):
+        assert list(getattr(one, split).ids) == list(getattr(other, split).ids)
 
 
 def test_a_plain_table(table):

@@ -1,5 +1,6 @@
 """From files of faces to a task: read, leave out what cannot be used, crop, cut what is missing, note what is odd."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,7 @@ def _assemble(
         )
     notes = [f"{len(broken)} of {total} rows left out: {shown(broken, 50)}"] if broken else []
     rows = [row for row in range(len(found)) if row not in store.failures]
-    split_of = _cut(np.array([found[row][0] for row in rows]), [_image_name(found[row][1]) for row in rows], chosen, notes)
+    split_of = _cut(np.array([found[row][0] for row in rows]), _image_names([found[row][1] for row in rows]), chosen, notes)
     points = torch.stack([found[row][2].inwards(found[row][1].points) for row in rows]) if rows else torch.empty(0, scheme.points, 2)
     notes += _outside_notes(points)
     splits: dict[str, Any] = {}
@@ -238,9 +239,11 @@ def _box(face: Face, scheme: Scheme, crop: float) -> tuple[str, Box | None]:
     return "", box
 
 
-def _image_name(face: Face) -> str:
-    """The same for faces of one image."""
-    return str(face.image) if isinstance(face.image, Path) else face.id
+def _image_names(faces: Sequence[Face]) -> list[str]:
+    """The same for faces of one image, wherever the images lie: the cut follows from them."""
+    folders = [str(face.image.parent) for face in faces if isinstance(face.image, Path)]
+    top = os.path.commonpath(folders) if folders else ""
+    return [os.path.relpath(face.image, top) if isinstance(face.image, Path) else face.id for face in faces]
 
 
 def _cut(split_of: np.ndarray, images: Sequence[str], chosen: _Options, notes: list[str]) -> np.ndarray:

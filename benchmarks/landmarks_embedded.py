@@ -11,7 +11,7 @@ Setting:   ``demo:faces``, 800 / 200 / 1000 faces, five models of the embedded h
            for scratch and zoo-tuning). Scratch has the first model's architecture; zoo-tuning takes the models that share the most
            common one. On the first seed hub-pathway was also tried with lambda = 0.01 and with prior = 10.
 Cost:      about one hour of CPU a seed on one core (92, 32, 48, 60 and 62 ms a step of the five models alone).
-Expected:  hub-pathway below every single model, and within 3 % of the ensemble's NME or below it, at k / m of its cost.
+Expected:  hub-pathway below every single model, and within 3 % of the ensemble's NME or below it, for less than its cost.
 """
 
 import argparse

@@ -85,7 +85,7 @@ class DataEfficientRainbow(Method):
     evaluation_episodes: Count = 10
     """Games of an evaluation."""
     test_episodes: Count = 30
-    """Games that the trained policy is scored by; 100 halve the error of 30."""
+    """Games that the trained policy is scored by; the error of 100 is about half that of 30."""
     evaluation_frames: Count = 18_000
     """Screens after which a game of an evaluation or a test is ended: five minutes. A policy without noise may wait forever."""
     evaluation_epsilon: Share = 0.001

@@ -1,5 +1,7 @@
 """Every method on points: those that apply work through the whole road, the others say so."""
 
+import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -11,10 +13,11 @@ from typer.testing import CliRunner
 
 import hubtune as ht
 from hubtune.cli.main import app
-from hubtune.errors import HubTuneError
+from hubtune.errors import ConfigurationError, HubTuneError
 from hubtune.pathway.batch_norm import batch_norms
 from hubtune.pathway.students import best_by_probe
 from hubtune.proxies import logme
+from hubtune.training.evaluation import evaluate
 from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
 from hubtune.training.runtime import Runtime
@@ -82,7 +85,7 @@ def test_statistics_of_a_head_are_those_of_the_student_alone(point_task, hub):
     assert sorted(seen) == [0.0, 0.1]
 
 
-def test_students_and_first_paths_follow_what_can_be_read_from_the_maps(point_task, hub):
+def test_students_follow_what_can_be_read_from_the_maps(point_task, hub):
     """An average over the whole picture does not know where anything is: what the heads read does."""
     backbones = [hub.load("resnet-a"), hub.load("resnet-b")]
     canvas = point_task.train.canvas(range(16), None)
@@ -93,10 +96,43 @@ def test_students_and_first_paths_follow_what_can_be_read_from_the_maps(point_ta
         cells = F.adaptive_avg_pool2d(maps, 4).flatten(1)
         found.append(logme(cells, point_task.labels(point_task.train)))
     assert best_by_probe(backbones, point_task, SETTING) == found.index(max(found))
-    method = ht.HubPathway(**QUICK, prior=3.0, top_k=1, generator_size=16, generator_width=4)
-    routed = method.learner(backbones, point_task, [], SETTING).predictor().eval()
-    expected = (3 * torch.tensor(found)).softmax(0).expand(5, 2)
-    torch.testing.assert_close(routed.generator(point_task.test.canvas(range(5), None)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_first_paths_follow_what_each_model_comes_to_alone(point_task, hub):
+    backbones = [hub.load("resnet-a"), hub.load("resnet-b")]
+    batch = Batch(point_task.train.canvas(range(8), None), point_task.train.targets[:8], torch.arange(8))
+    method = ht.HubPathway(steps=10, batch_size=8, top_k=1, prior=3.0, trial=0.3, generator_size=16, generator_width=4)
+    learner = method.learner(backbones, point_task, [], SETTING)
+    routed = learner.predictor()
+    before = {name: value.clone() for name, value in routed.state_dict().items()}
+    for step in range(3):
+        assert set(learner.step(batch, step / 10)) == {"loss", "learning_rate"}
+    moved = {name for name, value in routed.named_parameters() if not torch.equal(value, before[name])}
+    assert {name.split(".")[0] for name in moved} == {"members"}
+    assert all(any(name.startswith(f"members.{i}.head") for name in moved) for i in range(2))
+    errors = torch.tensor([evaluate(member, point_task, point_task.val, None, Runtime())[1]["nme"] for member in routed.members])
+    resumed = method.learner([hub.load("resnet-a"), hub.load("resnet-b")], point_task, [], SETTING)
+    resumed.load_state_dict(copy.deepcopy(learner.state_dict()))
+    for each in (learner, resumed):
+        torch.manual_seed(3)
+        each.step(batch, 0.3)
+    assert all(torch.equal(value, resumed.predictor().state_dict()[name]) for name, value in routed.state_dict().items())
+    expected = -3 * errors / errors.min()
+    # AdamW's step at the first of its rates, 0.001, has moved the biases by that much.
+    torch.testing.assert_close(routed.generator.preferred.bias, expected, rtol=0, atol=0.0011)
+    assert not any(module.training is False for module in routed.modules())
+
+
+def test_a_trial_is_of_points_and_part_of_the_steps(point_task, task):
+    assert [(each.prior, each.explore) for each in ht.HubPathway(learning_rates=(0.01,)).variants(point_task)] == [(10.0, 0.01)]
+    classes = ht.HubPathway(learning_rates=(0.01,), head_first=False)
+    assert [(each.prior, each.explore) for each in classes.variants(task)] == [(0.0, 0.1)]
+    tried = dataclasses.replace(classes, trial=0.5)
+    assert [each.prior for each in tried.variants(task)] == [10.0]
+    for method in (ht.HubPathway(protocol="paper"), ht.HubPathway(random_path=True), ht.HubPathway(trial=0.0)):
+        assert {each.prior for each in method.variants(point_task)} == {0.0}
+    with pytest.raises(ConfigurationError, match="without a trial"):
+        ht.HubPathway(trial=0.0, prior=1.0).variants(point_task)
 
 
 def test_a_vote_needs_classes(point_task, resnets):

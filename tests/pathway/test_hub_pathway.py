@@ -211,7 +211,7 @@ def test_a_prior_starts_from_what_frozen_features_are_good_for(hub, task, settin
 
 
 def test_a_prior_without_heads_to_judge_by_is_said(experts, expert_task, setting):
-    with pytest.raises(ConfigurationError, match=r"prior = 5.0 without heads .* expected head_first=true"):
+    with pytest.raises(ConfigurationError, match=r"prior = 5.0 without a trial .* expected trial=0.1, head_first=true"):
         method(prior=5.0).variants(expert_task)
 
 

@@ -13,11 +13,11 @@ from hubtune.errors import ConfigurationError, ModelError
 from hubtune.hub import Backbone
 from hubtune.pathway.aggregator import Aggregator, Init
 from hubtune.pathway.generator import PathwayGenerator, RandomPathway
-from hubtune.pathway.hub_pathway_learner import HubPathwayLearner, Loss
+from hubtune.pathway.hub_pathway_learner import HubPathwayLearner, Loss, Trial
 from hubtune.pathway.routed_hub import RoutedHub
 from hubtune.pathway.sizing import auto_size, auto_width, costs
 from hubtune.tasks import Classification, Task
-from hubtune.training.heads import evidence, fit_head
+from hubtune.training.heads import fit_head
 from hubtune.training.method import Method, Result, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.seeds import derive
@@ -26,7 +26,13 @@ from hubtune.training.trained_method import PretrainedMethod, Rate, Rates
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weights = Weight | Annotated[tuple[Weight, ...], Field(min_length=1)]
 PRIORS = (0.0, 10.0)
-"""Paths that start alike find partners that a prior overlooks; with 10, a model ten points more accurate starts with e times the weight."""
+"""Paths that start alike find partners that a prior overlooks; with 10, a model ten points more accurate, or, after a trial, of an error
+a tenth smaller, starts with e times the weight."""
+EXPLORE = 0.1
+EXPLORE_NUMBERS = 0.01
+"""Losses of numbers differ less between models than those of classes do: beside them 0.1 keeps all weights equal."""
+TRIAL = 0.1
+"""Share of the steps after which the models' errors are in their final order, or nearly so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +45,8 @@ class HubPathway(PretrainedMethod):
     Source: Shu et al. (2022), Hub-Pathway: transfer learning from a hub of pre-trained models, Equations 1 to 6.
     Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
     features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics,
-    paths may start from what those heads are good for (``prior``), and the generator is as small as the hub's models make it
-    worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from
+    paths may start from what those heads are good for (``prior``), where numbers are predicted all models are first trained alone for
+    some of the steps (``trial``), and the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from
     N(0, 0.01), a generator of full size and width. The paper gives no value of lambda, and leaves the models' costs out of account.
     """
 
@@ -56,8 +62,9 @@ class HubPathway(PretrainedMethod):
     """First learning rates of the models, each tried. "auto": 0.001 and 0.0001 with AdamW; the paper's is 0.01, of SGD."""
     generator_rate: Literal["auto"] | Rate = "auto"
     """The generator's first learning rate; auto: 0.001 with AdamW, since it starts at random, and that of the models with SGD."""
-    explore: Weights = 0.1
-    """lambda, the weight of L_explore; of several values the best by validation is kept; 0 leaves it out."""
+    explore: Literal["auto"] | Weights = "auto"
+    """lambda, the weight of L_explore; of several values the best by validation is kept; 0 leaves it out; auto: 0.1, or 0.01 where
+    numbers are predicted."""
     cost_weight: Weight = 0.0
     """Weight of the route's expected cost, in units of the mean model's, so that easy images take cheap paths; 0 leaves it out."""
     exploit: bool = True
@@ -65,9 +72,12 @@ class HubPathway(PretrainedMethod):
     random_path: bool = False
     """The control: paths are drawn at random rather than generated."""
     prior: Literal["auto"] | Weights = "auto"
-    """The first weights are softmax(prior times validation accuracy) of the heads on frozen features, equal at 0; where numbers are
-    predicted, LogME takes the accuracy's place; of several values the best by validation is kept; auto: 0 and 10 where such heads are
-    trained first, else 0."""
+    """Paths start from softmax(prior times validation accuracy) of the heads on frozen features, or, after a trial, from
+    softmax(-prior e / min e) of its validation errors e, equal at 0; of several values the best by validation is kept; auto: 10 after a
+    trial; else 0 and 10 where heads are first trained on frozen features, and 0 where not."""
+    trial: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = "auto"
+    """Share of the steps, the first ones, in which each model is trained alone on every image, before paths are learnt from ``prior``;
+    auto: 0.1 where numbers are predicted, whose heads cannot be judged on frozen features, and 0 where classes are."""
     aggregator_init: Init = "identity"
     """identity: the hub starts as the weighted sum of its models' outputs; random: as a fresh linear layer."""
     head_first: Literal["auto"] | bool = "auto"
@@ -82,22 +92,28 @@ class HubPathway(PretrainedMethod):
     """Whether a model whose outputs are no numbers is left out, rather than being an error."""
 
     def variants(self, task: Task) -> list[Method]:
-        choices = itertools.product(self.rate_variants(), _several(self.explore), self._priors(task))
+        explore = self.explore if self.explore != "auto" else EXPLORE if task.kind == Classification.kind else EXPLORE_NUMBERS
+        choices = itertools.product(self.rate_variants(), _several(explore), self._priors(task))
         return [dataclasses.replace(variant, explore=explore, prior=prior) for variant, explore, prior in choices]
 
     def _priors(self, task: Task) -> tuple[float, ...]:
-        of_classes = task.kind == Classification.kind
+        judged = bool(self._trial_steps(task)) or (task.kind == Classification.kind and self._fits_heads)
         if self.random_path:
             return (0.0,)
         if self.prior == "auto":
-            return PRIORS if of_classes and self._fits_heads else (0.0,)
+            return PRIORS[1:] if self._trial_steps(task) else PRIORS if judged else (0.0,)
         priors = _several(self.prior)
-        if any(priors) and of_classes and not self._fits_heads:
+        if any(priors) and not judged:
             raise ConfigurationError(
-                f"prior = {self.prior} without heads that are first trained on frozen features, of whose accuracy it would be; "
-                "expected head_first=true, or prior=0"
+                f"prior = {self.prior} without a trial of the models, and without heads for classes first trained on frozen features, "
+                "so that nothing is known to prefer one by; expected trial=0.1, head_first=true where classes are told apart, or prior=0"
             )
         return priors
+
+    def _trial_steps(self, task: Task) -> int:
+        if self.random_path or (self.trial == "auto" and (self.protocol == "paper" or task.kind == Classification.kind)):
+            return 0
+        return round((TRIAL if self.trial == "auto" else self.trial) * self.scheduled_steps(task))
 
     @property
     def _fits_heads(self) -> bool:
@@ -119,11 +135,11 @@ class HubPathway(PretrainedMethod):
             generator = self._generator(members)
             aggregator = Aggregator(len(members), members[0].head.out_features, self.aggregator_init)  # pyright: ignore[reportArgumentType]
         generator.blocked[broken] = True
-        scores = [
-            0.0 if i in broken else self._promise(member, task, setting, needed=bool(variant.prior)) for i, member in enumerate(members)
-        ]
-        if isinstance(generator, PathwayGenerator):
-            generator.prefer(variant.prior * torch.tensor(scores))
+        trial = Trial(steps=self._trial_steps(task), prior=variant.prior)
+        if self._fits_heads:
+            fitted = [None if i in broken else fit_head(member.head, member.backbone, task, setting) for i, member in enumerate(members)]
+            if isinstance(generator, PathwayGenerator) and not trial.steps:
+                generator.prefer(variant.prior * torch.tensor([accuracy or 0.0 for accuracy in fitted]))
         return HubPathwayLearner(
             RoutedHub(members, generator, aggregator, self.top_k),
             task,
@@ -134,15 +150,9 @@ class HubPathway(PretrainedMethod):
             costs=costs(members) if self.cost_weight else None,
             frozen_batch_norm=variant.batch_norm == "frozen",
             reestimate_batch_norm=self.reestimate_batch_norm,
+            trial=trial,
             setting=setting,
         )
-
-    def _promise(self, member: Single, task: Task, setting: Setting, *, needed: bool) -> float:
-        """Train a model's head on its frozen features, if that is to be done; what can be expected of the model, if that is needed."""
-        accuracy = fit_head(member.head, member.backbone, task, setting) if self._fits_heads else None
-        if accuracy is not None or not needed:
-            return accuracy or 0.0
-        return evidence(member.head, member.backbone, task, setting)
 
     def _check(self, backbones: Sequence[Backbone], broken: list[int]) -> None:
         names = ", ".join(backbones[i].card.name for i in broken)

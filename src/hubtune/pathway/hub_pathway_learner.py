@@ -9,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hubtune.pathway.batch_norm import reestimate, sample_of
+from hubtune.pathway.generator import PathwayGenerator
 from hubtune.pathway.objectives import cost_loss, exploitation_loss, exploration_loss
 from hubtune.pathway.routed_hub import Routed, RoutedHub
 from hubtune.pathway.routing import top_k
 from hubtune.tasks import Task
+from hubtune.training.evaluation import evaluate
 from hubtune.training.learner import Batch, Learner
 from hubtune.training.loop import CHECK_EVERY, Diverged
 from hubtune.training.method import Setting
@@ -22,6 +24,10 @@ from hubtune.training.supervised import Optimization, make_optimizer
 
 GENERATOR_RATE = 1e-3
 """Of AdamW, for a small network that starts at random."""
+EXACT = 1e-6
+"""Errors below this one are all alike: none to compare others with."""
+WORST = 1e3
+"""Times the least error, beyond which nothing is told apart: exp(-1000 prior) is no weight at all."""
 COLLAPSE = 0.95
 """Share of the weight from which on one model is said to have taken over."""
 
@@ -36,6 +42,16 @@ class Loss:
     cost: float = 0.0
     """Weight of the route's expected cost."""
     label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How training starts where nothing is known of the models: each is trained alone, and first paths follow what it came to."""
+
+    steps: int
+    """The first ones of the training, in which every model sees every image and no path is learnt."""
+    prior: float
+    """The paths then start from softmax(-prior e / min e), with e the models' errors on the validation split, 1 less the task's metric."""
 
 
 @final
@@ -65,6 +81,7 @@ class HubPathwayLearner(Learner):
         generator_rate: float | None = None,
         frozen_batch_norm: bool = False,
         reestimate_batch_norm: bool = False,
+        trial: Trial | None = None,
     ):
         """
         Args:
@@ -73,6 +90,7 @@ class HubPathwayLearner(Learner):
             generator_rate: the generator's first learning rate; None: 0.001 with AdamW, that of models and aggregator with SGD.
             frozen_batch_norm: the models keep their pre-trained statistics; those of heads and generator are estimated in any case.
             reestimate_batch_norm: estimate all statistics anew after the last step.
+            trial: what comes before the paths; None: they are learnt from the first step on.
         """
         self.steps = steps
         self._task = task
@@ -82,6 +100,7 @@ class HubPathwayLearner(Learner):
         self._options = optimization
         self._frozen = frozen_batch_norm
         self._reestimate = reestimate_batch_norm
+        self._trial = trial or Trial(steps=0, prior=0.0)
         self._hub: RoutedHub = predictor.to(self._runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if generator_rate is None:
             generator_rate = GENERATOR_RATE if optimization.optimizer == "adamw" else optimization.learning_rate
@@ -97,11 +116,57 @@ class HubPathwayLearner(Learner):
         self._shares: dict[str, list[float]] = {}
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        done = round(progress * self.steps)
         factor = learning_rate_factor(self._options.schedule, progress, self._options.warmup, self._options.milestones)
         for group, rate in zip(self._optimizer.param_groups, self._first_rates, strict=True):
             group["lr"] = rate * factor
+        if 0 < done == self._trial.steps:
+            self._prefer_by_trial()
         self._optimizer.zero_grad(set_to_none=True)
         self._train_mode()
+        scalars = self._backward_alone(batch) if done < self._trial.steps else self._backward_routed(batch)
+        if self._options.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self._hub.parameters(), self._options.clip_gradient)
+        self._optimizer.step()
+        if (done + 1) % CHECK_EVERY == 0:
+            self._name_the_failed()
+        return scalars | {"learning_rate": torch.tensor(factor * self._options.learning_rate)}
+
+    def _backward_alone(self, batch: Batch) -> dict[str, Tensor]:
+        """Gradients of every usable model's own loss; their mean."""
+        total = torch.zeros((), device=batch.canvas.device)
+        usable = self._usable()
+        size = -(-len(batch) // self._chunks)
+        for i in usable:
+            for start in range(0, len(batch), size):
+                rows = batch.rows(start, start + size)
+                with self._runtime.autocast():
+                    outputs = self._hub.members[i](rows.canvas)
+                loss = len(rows) / len(batch) * self._task_loss(outputs, rows.targets).mean()
+                self._failed[i] |= ~torch.isfinite(loss.detach()) & ~self._failed.any()
+                loss.backward()
+                total += loss.detach() / len(usable)
+        self._runtime.average_gradients(parameter for i in usable for parameter in self._hub.members[i].parameters())
+        return {"loss": total}
+
+    def _usable(self) -> list[int]:
+        return [i for i, blocked in enumerate(self._hub.generator.blocked.tolist()) if not blocked]
+
+    def _prefer_by_trial(self) -> None:
+        """Let the paths start from the models' errors on the validation split, now that each has been trained alone."""
+        assert isinstance(self._hub.generator, PathwayGenerator)
+        errors = torch.full((len(self._hub.members),), torch.inf)
+        for i in self._usable():
+            errors[i] = self._runtime.on_main(lambda member=self._hub.members[i]: self._error(member))
+        errors = errors.nan_to_num(nan=torch.inf)
+        self._hub.generator.prefer(-self._trial.prior * (errors / errors.min().clamp_min(EXACT)).clamp_max(WORST))
+
+    def _error(self, member: nn.Module) -> float:
+        metrics = evaluate(member, self._task, self._task.val, self._setting.canvas_size, self._runtime)[1]
+        return 1.0 - metrics[self._task.metric]
+
+    def _backward_routed(self, batch: Batch) -> dict[str, Tensor]:
+        """Gradients of Equation 6 along the paths of this moment; its terms."""
         with self._runtime.autocast():
             weights = self._hub.generator(batch.canvas)
         leaf = weights.detach().requires_grad_()
@@ -113,21 +178,9 @@ class HubPathwayLearner(Learner):
         if weights.requires_grad:
             weights.backward(leaf.grad)
         self._average_gradients(leaf)
-        if self._options.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(self._hub.parameters(), self._options.clip_gradient)
-        self._optimizer.step()
-        if round(progress * self.steps + 1) % CHECK_EVERY == 0:
-            self._name_the_failed()
         total = scalars["task"] + self._loss.explore * explore.detach() + self._loss.cost * cost.detach() + scalars.get("exploit", 0.0)
         share = leaf.detach().mean(0).max()
-        return {
-            "loss": total,
-            **scalars,
-            "explore": explore.detach(),
-            "cost": cost.detach(),
-            "largest_share": share,
-            "learning_rate": torch.tensor(factor * self._options.learning_rate),
-        }
+        return {"loss": total, **scalars, "explore": explore.detach(), "cost": cost.detach(), "largest_share": share}
 
     def _backward_chunks(self, batch: Batch, weights: Float[Tensor, "B m"]) -> dict[str, Tensor]:
         """Gradients of L_task and L_exploit, accumulated over chunks of the batch; their values."""

@@ -49,7 +49,9 @@ def test_methods_that_apply(point_task, resnets, name):
     assert run.metrics["test_nme"] > 0
     assert run.metrics["test_closeness"] == pytest.approx(1 - run.metrics["test_nme"])
     images = point_task.test.canvas(range(3), None).permute(0, 2, 3, 1).numpy()
-    prediction = ht.load(run.path).predict(images)
+    model = ht.load(run.path)
+    assert len(repr(model)) < 200
+    prediction = model.predict(images)
     assert prediction.points.shape == (3, 26, 2)
     with np.load(run.path / "predictions.npz") as kept:
         # Pixels of the image, where what is kept are fractions of it.

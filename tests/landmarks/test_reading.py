@@ -101,6 +101,7 @@ def test_an_empty_cell_is_an_unknown_point(table):
     [
         ({"sigmar": 1}, UnknownNameError, "did you mean 'sigma'"),
         ({"sigma": 0, "heatmap_size": 0}, ConfigurationError, "heatmap_size = 0"),
+        ({"sigma": "2", "rotation": None}, ConfigurationError, "sigma = '2': expected a number above 0"),
         ({"crop": 0}, ConfigurationError, "crop=0"),
         ({"normalizer": "36-45"}, ConfigurationError, "numbered 0 to 2, such as '0-2'"),
         ({"normalizer": "0-1,1-2"}, ConfigurationError, "expected two points"),

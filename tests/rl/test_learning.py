@@ -187,6 +187,7 @@ def test_several_configurations_of_one_method_are_groups_of_their_own(tiny, tmp_
     methods = [Scratch(**{**tiny, "n_step": n, "steps": 40, "evaluate_every": 40}) for n in (2, 3)]
     run = learn("rl.gridworld:Room", methods, out=tmp_path / "run", device="cpu")
     assert [group["label"] for group in run.record["play"]["groups"]] == ["scratch n_step=2", "scratch n_step=3"]
+    assert repr(run) == f"PolicyRun(Room: test_score {run.metrics['test_score']:.1f}, {run.path})"
 
 
 def test_a_page_and_a_record_of_several_methods_and_seeds(tiny, sources, tmp_path):

@@ -41,6 +41,11 @@ class LandmarkModel:
         task, canvas = description["task"], description["canvas"]
         self.point_names: tuple[str, ...] = tuple(task["point_names"]) or tuple(str(i) for i in range(task["num_points"]))
         self._size = (canvas, canvas) if isinstance(canvas, int) else tuple(canvas)
+        self._kind = description["predictor"]["kind"]
+
+    def __repr__(self) -> str:
+        points = ", ".join(self.point_names[:8]) + (", ..." if len(self.point_names) > 8 else "")
+        return f"LandmarkModel({self._kind}, {len(self.point_names)} points: {points})"
 
     @torch.inference_mode()
     def predict(self, images: Images, batch_size: int = 64, boxes: Sequence[tuple[float, float, float]] | None = None) -> PointPrediction:

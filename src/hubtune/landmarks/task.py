@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -64,19 +64,11 @@ class Landmarks(Task):
         if self.augmentation not in AUGMENTATIONS:
             raise unknown_name("augmentation", self.augmentation, AUGMENTATIONS)
         mistakes = [
-            *(
-                f"{name} = {getattr(self, name)!r}: expected at least 1"
-                for name in ("heatmap_size", "head_channels")
-                if self._below(name, 1)
-            ),
-            *([f"sigma = {self.sigma!r}: expected a number above 0"] if not self.sigma > 0 else []),
-            *([f"rotation = {self.rotation!r}: expected degrees from 0 to 180"] if not 0 <= self.rotation <= 180 else []),
-            *([f"scaling = {self.scaling!r}: expected a share, at least 0 and below 1"] if not 0 <= self.scaling < 1 else []),
-            *(
-                f"{name} = {getattr(self, name)!r}: expected a probability, 0 to 1"
-                for name in ("rotation_probability", "flip_probability")
-                if not 0 <= getattr(self, name) <= 1
-            ),
+            *self._unless(lambda v: isinstance(v, int) and v >= 1, "at least 1", "heatmap_size", "head_channels"),
+            *self._unless(lambda v: v > 0, "a number above 0", "sigma"),
+            *self._unless(lambda v: 0 <= v <= 180, "degrees from 0 to 180", "rotation"),
+            *self._unless(lambda v: 0 <= v < 1, "a share, at least 0 and below 1", "scaling"),
+            *self._unless(lambda v: 0 <= v <= 1, "a probability, 0 to 1", "rotation_probability", "flip_probability"),
             *self._wrong_indices(),
         ]
         if mistakes:
@@ -92,9 +84,11 @@ class Landmarks(Task):
                     f"{len(wrong) - 1} more; expected two different places: correct or remove the rows"
                 )
 
-    def _below(self, name: str, least: int) -> bool:
-        value = getattr(self, name)
-        return not isinstance(value, int) or value < least
+    def _unless(self, fits: Callable[[Any], bool], expected: str, *names: str) -> list[str]:
+        """What is wrong with fields that are no number that fits."""
+        values = {name: getattr(self, name) for name in names}
+        wrong = {name: value for name, value in values.items() if not isinstance(value, int | float) or not fits(value)}
+        return [f"{name} = {value!r}: expected {expected}" for name, value in wrong.items()]
 
     def _wrong_indices(self) -> list[str]:
         used = [index for pair in self.pairs for index in pair]

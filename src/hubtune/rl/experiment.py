@@ -35,6 +35,9 @@ class PolicyRun:
     """The run's folder: record.json, report.html, episode.gif, and the best policy under ``model/``."""
     record: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"PolicyRun({self.record['task']['name']}: test_score {self.metrics['test_score']:.1f}, {self.path})"
+
     @property
     def metrics(self) -> dict[str, float]:
         """Of the best policy: test_score, and test_human_normalised where the game has published scores."""

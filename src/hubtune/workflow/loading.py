@@ -127,6 +127,8 @@ def _without_model(folder: Path) -> RunError:
     asked, compared = record["request"], record["comparison"]
     metric = compared["metric"].replace("test_", "val_", 1)
     rows = [row for row in compared["rows"] if not row["analysis"] and metric in row["mean"]]
+    if not rows:
+        return RunError(f"{folder} is a comparison, which keeps no model, and none of its methods ended well; give the folder of a tune")
     best = max(rows, key=lambda row: row["mean"][metric])
     models = f"--models {','.join(compared['models'])}" if asked["budget"] is None else f"--budget {asked['budget']}"
     command = f"hubtune tune {shlex.quote(asked['data'])} --method {best['method']} {models}"

@@ -17,6 +17,7 @@ from hubtune.errors import ConfigurationError, HubTuneError
 from hubtune.pathway.batch_norm import batch_norms
 from hubtune.pathway.students import best_by_probe
 from hubtune.proxies import logme
+from hubtune.selection.halving import SuccessiveHalving
 from hubtune.training.evaluation import evaluate
 from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
@@ -215,3 +216,10 @@ def test_saved_heads_are_rebuilt(point_task, resnets):
 def test_a_search_by_classes_says_what_to_do(point_task, resnets):
     with pytest.raises(HubTuneError, match="strategy logme, task-agnostic or random, or name the models"):
         ht.search(resnets, point_task, strategy="hybrid-linear", budget=1)
+
+
+def test_a_search_by_steps_goes_by_the_tasks_own_metric(point_task, resnets):
+    halving = SuccessiveHalving(proxy="logme", first=1.0, margin=2, steps=(2, 3))
+    ranking = ht.search(resnets, point_task, halving, budget=1)
+    assert all(row["score"] == row["scores"]["tuned"] < 1 for row in ranking.rows)
+    assert ranking.rows[0]["score"] == max(row["score"] for row in ranking.rows)

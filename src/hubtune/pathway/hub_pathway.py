@@ -46,8 +46,9 @@ class HubPathway(PretrainedMethod):
     Differs from the paper: with ``protocol="auto"`` the schedule follows the task's size, the heads are first trained on frozen
     features, steps are AdamW's, several learning rates are tried, of which the smaller keep BatchNorm's statistics,
     paths may start from what those heads are good for (``prior``), where numbers are predicted all models are first trained alone for
-    some of the steps (``trial``), and the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``: SGD, 0.01, momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from
-    N(0, 0.01), a generator of full size and width. The paper gives no value of lambda, and leaves the models' costs out of account.
+    some of the steps (``trial``), and the generator is as small as the hub's models make it worthwhile. ``protocol="paper"``: SGD, 0.01,
+    momentum 0.9, 15,000 steps of batch 48, x 0.1 at 6,000 and 12,000, heads from N(0, 0.01), a generator of full size and width. The
+    paper gives no value of lambda, and leaves the models' costs out of account.
     """
 
     name: ClassVar[str] = "hub-pathway"

@@ -12,6 +12,7 @@ from hubtune.hub import Hub
 from hubtune.proxies import find_proxy
 from hubtune.runs import Listener, silent
 from hubtune.selection.budget import Budget
+from hubtune.selection.halving import TUNED
 from hubtune.selection.meta_learned import PREDICTED
 from hubtune.selection.past_runs import PastRun, cells, past_runs
 from hubtune.selection.predicting import PredictionError, Predictions, TaskFacts, predict
@@ -252,7 +253,7 @@ class _Search:
         if getattr(self.strategy, "predicts", False):
             score = predicted
         elif self.strategy.proxies:
-            score = scored.scores.get(self.strategy.proxies[0])
+            score = scored.scores.get(TUNED, scored.scores.get(self.strategy.proxies[0]))
         else:
             score = card.upstream_accuracy if card.upstream_dataset == IMAGENET else None
         return {

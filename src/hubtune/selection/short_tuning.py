@@ -1,4 +1,4 @@
-"""The first steps of fine-tuning, as a score: validation accuracy after few steps, of trainings that go on from round to round."""
+"""The first steps of fine-tuning, as a score: the validation metric after few steps, of trainings that go on from round to round."""
 
 import time
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from hubtune.selection.scoring import Scored, check_time
 from hubtune.tasks import Task
 from hubtune.training.batches import Batches
 from hubtune.training.evaluation import evaluate
-from hubtune.training.heads import fit_head, linear_head
+from hubtune.training.heads import fit_head
 from hubtune.training.method import Setting
 from hubtune.training.predictor import Single
 from hubtune.training.runtime import Runtime
@@ -36,7 +36,8 @@ class _Training:
 
 @dataclass(kw_only=True)
 class ShortTuning:
-    """Trainings of the models that are left: a linear head on frozen features first, then AdamW at its bold rate on everything.
+    """Trainings of the models that are left: a linear head on frozen features first (heads of other kinds as they are drawn), then AdamW
+    at its bold rate on everything.
 
     The schedule has the length of the last round, so that a later round continues an earlier one. Weights and optimizers of the models that
     are left stay in memory.
@@ -102,7 +103,7 @@ class ShortTuning:
         runtime, method = Runtime(device_name=self.device), TrainedMethod(steps=self.steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "learner"))
-            head = linear_head(self.task, backbone, "successive-halving on steps")
+            head = self.task.head(backbone)
             fit_head(head, backbone, self.task, Setting(seed=self.seed, canvas_size=canvas_size, runtime=runtime))
         learner = SupervisedLearner(
             Single(backbone, head), self.task, steps=self.steps, optimization=method.optimization(AUTO_RATES[0]), runtime=runtime

@@ -107,11 +107,15 @@ class Features:
 
         Args:
             centered: whether the mean is taken off.
-            dtype: the precision to decompose in; the features' own by default, which for float32 costs half the time of float64.
+            dtype: the precision to decompose in; by default the features' own, which for float32 costs half the time of float64, and
+                float64 where directions are weaker than that resolves, as behind a LayerNorm.
         """
-        dtype = dtype or self.rows.dtype
         if (centered, torch.float64) in self._spectra:
             return self._spectra[centered, torch.float64]
+        if dtype is None:
+            found = self.spectrum(centered=centered, dtype=self.rows.dtype)
+            whole = len(found.values) == min(len(self) - centered, self.dim)
+            return found if whole else self.spectrum(centered=centered, dtype=torch.float64)
         if (centered, dtype) not in self._spectra:
             self._spectra[centered, dtype] = self._decompose(centered, dtype)
         return self._spectra[centered, dtype]

@@ -19,7 +19,7 @@ from hubtune.proxies import ProxyInputs, evaluate, find_proxy
 from hubtune.runs import Event, Listener, cache_folder, silent, temporary_beside
 from hubtune.tasks import Split, Task
 
-SCORES_VERSION = 1
+SCORES_VERSION = 2
 """Raised when a proxy computes something else under the same name."""
 
 

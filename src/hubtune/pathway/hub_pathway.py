@@ -112,9 +112,11 @@ class HubPathway(PretrainedMethod):
         return priors
 
     def _trial_steps(self, task: Task) -> int:
-        if self.random_path or (self.trial == "auto" and (self.protocol == "paper" or task.kind == Classification.kind)):
-            return 0
-        return round((TRIAL if self.trial == "auto" else self.trial) * self.scheduled_steps(task))
+        """Steps of the trial; where there is one, at least one, and at least one is left for the paths."""
+        share, steps = self.trial, self.scheduled_steps(task)
+        if share == "auto":
+            share = 0 if self.protocol == "paper" or task.kind == Classification.kind else TRIAL
+        return 0 if self.random_path or not share else min(max(1, round(share * steps)), steps - 1)
 
     @property
     def _fits_heads(self) -> bool:

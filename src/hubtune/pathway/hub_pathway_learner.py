@@ -158,8 +158,8 @@ class HubPathwayLearner(Learner):
         errors = torch.full((len(self._hub.members),), torch.inf)
         for i in self._usable():
             errors[i] = self._runtime.on_main(lambda member=self._hub.members[i]: self._error(member))
-        errors = errors.nan_to_num(nan=torch.inf)
-        self._hub.generator.prefer(-self._trial.prior * (errors / errors.min().clamp_min(EXACT)).clamp_max(WORST))
+        least = errors.nan_to_num(nan=torch.inf).min().clamp_min(EXACT)
+        self._hub.generator.prefer(-self._trial.prior * (errors / least).nan_to_num(nan=WORST).clamp_max(WORST))
 
     def _error(self, member: nn.Module) -> float:
         metrics = evaluate(member, self._task, self._task.val, self._setting.canvas_size, self._runtime)[1]

@@ -17,9 +17,9 @@ class Ranking:
     """The models to fine-tune, best first."""
     rows: list[dict[str, Any]]
     """One a model, best first: name, score, scores, share (of the images it was scored on), rank, seconds, error, predicted, low, high,
-    card. ``score`` is the number that the strategy went by, of the last round where there are several: after some steps of fine-tuning the
-    validation metric. ``predicted`` is the test accuracy to expect of its fine-tuning, in [0, 1], ``low`` and ``high`` the ends of a 90 % interval; None
-    where past runs do not tell. A model that failed comes last, with its reason."""
+    card. ``score`` is the number that the strategy went by, after steps of fine-tuning the validation metric. ``predicted`` is the test
+    accuracy to expect of its fine-tuning, in [0, 1], ``low`` and ``high`` the ends of a 90 % interval; None where past runs do not tell. A
+    model that failed comes last, with its reason."""
     seconds: float
     strategy: str
     budget: int

@@ -17,7 +17,8 @@ from hubtune.errors import ConfigurationError, HubTuneError
 from hubtune.pathway.batch_norm import batch_norms
 from hubtune.pathway.students import best_by_probe
 from hubtune.proxies import logme
-from hubtune.selection.halving import SuccessiveHalving
+from hubtune.selection.halving import FewSteps, SuccessiveHalving
+from hubtune.selection.strategies import strategy_for
 from hubtune.training.evaluation import evaluate
 from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
@@ -214,7 +215,7 @@ def test_saved_heads_are_rebuilt(point_task, resnets):
 
 
 def test_a_search_by_classes_says_what_to_do(point_task, resnets):
-    with pytest.raises(HubTuneError, match="strategy logme, task-agnostic or random, or name the models"):
+    with pytest.raises(HubTuneError, match="strategy few-steps, logme, task-agnostic or random, or name the models"):
         ht.search(resnets, point_task, strategy="hybrid-linear", budget=1)
 
 
@@ -223,3 +224,15 @@ def test_a_search_by_steps_goes_by_the_tasks_own_metric(point_task, resnets):
     ranking = ht.search(resnets, point_task, halving, budget=1)
     assert all(row["score"] == row["scores"]["tuned"] < 1 for row in ranking.rows)
     assert ranking.rows[0]["score"] == max(row["score"] for row in ranking.rows)
+
+
+def test_points_are_searched_by_few_steps_unless_told_otherwise(point_task, resnets):
+    ranking = ht.search(resnets, point_task, FewSteps(steps=(2, 3)), budget=1)
+    assert ranking.strategy == "few-steps"
+    assert [row["score"] for row in ranking.rows] == [row["scores"]["tuned"] for row in ranking.rows]
+    assert ranking.forward_passes > 0
+    assert strategy_for(point_task, "auto").name == "few-steps"
+    with pytest.raises(ConfigurationError, match="scores by no proxies, but logme were asked for"):
+        ht.search(resnets, point_task, FewSteps(steps=(2,)), budget=1, proxies=["logme"])
+    with pytest.raises(ConfigurationError, match="cannot be kept by steps"):
+        ht.search(resnets, point_task, FewSteps(steps=(2,)), budget="100 passes")

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubtune.errors import ConfigurationError, UnknownNameError
-from hubtune.selection.halving import TUNED, SuccessiveHalving
+from hubtune.selection.halving import TUNED, FewSteps, SuccessiveHalving
 from hubtune.selection.rounds import Round, images, part, passes_of, spread, within
+from hubtune.selection.strategies import strategy_for, strategy_named
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data())
@@ -83,6 +84,21 @@ def test_wrong_fields_of_halving_are_named_at_once():
         SuccessiveHalving(first=0, reduction=1, margin=-1, steps=(4, 2))
     with pytest.raises(UnknownNameError, match="did you mean"):
         SuccessiveHalving(proxy="logmee")
+
+
+def test_few_steps_halve_the_models_and_refuse_what_cannot_work():
+    assert [(one.steps, one.keep, one.share) for one in FewSteps().rounds(12, 2)] == [(25, 6, 1.0), (50, 3, 1.0), (100, 2, 1.0)]
+    assert FewSteps().proxies == ()
+    assert strategy_named("few-steps", {"steps": "5,10", "reduction": "3"}) == FewSteps(steps=(5, 10), reduction=3)
+    for wrong, told in (({"steps": ()}, "at least one number"), ({"steps": (4, 2)}, "that grow"), ({"reduction": 1}, "reduction = 1")):
+        with pytest.raises(ConfigurationError, match=told):
+            FewSteps(**wrong)
+
+
+def test_classes_are_searched_by_hybrid_linear_unless_told_otherwise(task):
+    assert strategy_for(task, "auto").name == "hybrid-linear"
+    assert strategy_for(task, "knn").name == "knn"
+    assert strategy_for(task, FewSteps()) == FewSteps()
 
 
 def test_steps_of_fine_tuning_outrank_the_proxy(hub):

@@ -46,7 +46,7 @@ def compare(
         list[str] | None,
         typer.Option("--set", help="A field: METHOD.NAME=VALUE, or NAME=VALUE for every method that has it; may be repeated."),
     ] = None,
-    strategy: Strategy = "hybrid-linear",
+    strategy: Strategy = "auto",
     budget: Annotated[
         int | None, typer.Option(help=f"Search first and go on with so many models; by default {BUDGET}, or all of --models.")
     ] = None,

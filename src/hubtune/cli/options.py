@@ -35,7 +35,8 @@ Models = Annotated[str | None, typer.Option("--models", help="Names of models of
 Strategy = Annotated[
     str,
     typer.Option(
-        help="task-agnostic, linear, knn, logme or any proxy, hybrid-linear or any, meta-learned, mean-rank, successive-halving, random; "
+        help="auto (hybrid-linear, of points few-steps), task-agnostic, linear, knn, logme or any proxy, hybrid-linear or any, "
+        "meta-learned, mean-rank, successive-halving, few-steps, random; "
         "see `hubtune strategies`."
     ),
 ]
@@ -113,6 +114,21 @@ def settings(pairs: list[str], option: str = "--set") -> dict[str, str]:
     if wrong:
         raise ConfigurationError(f"{option} {wrong[0]!r} has no value; expected NAME=VALUE, such as {option} steps=600")
     return {name.strip(): value.strip() for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def chosen_strategy(name: str, pairs: list[str] | None) -> Any:
+    """The strategy that --strategy and --strategy-set ask for, before anything else is opened; "auto" waits for the task.
+
+    Raises:
+        HubTuneError: no such strategy or field.
+    """
+    from hubtune.selection import AUTO, strategy_named
+
+    if name == AUTO and pairs:
+        raise ConfigurationError(
+            f"--strategy-set {pairs[0]!r} was given without a strategy; expected its name too, such as --strategy few-steps"
+        )
+    return name if name == AUTO else strategy_named(name, settings(pairs or [], "--strategy-set"))
 
 
 def command_line() -> str:

@@ -22,12 +22,12 @@ from hubtune.cli.options import (
     Train,
     Where,
     Workers,
+    chosen_strategy,
     is_main_process,
     open_hub,
     open_task,
     print_json,
     progress,
-    settings,
     tell,
 )
 
@@ -37,7 +37,7 @@ def search(
     hub: HubSpec = "demo",
     where: Where = None,
     models: Models = None,
-    strategy: Strategy = "hybrid-linear",
+    strategy: Strategy = "auto",
     strategy_set: StrategySet = None,
     budget: Annotated[
         str, typer.Option(help="Models to pick, or what the search may spend: 2, 60s, '2000 passes', '3 models, 5 min'.")
@@ -57,10 +57,9 @@ def search(
     """Pick the models of a hub that are worth fine-tuning on labelled images."""
     from hubtune.engines import engine_named
     from hubtune.selection import search as run_search
-    from hubtune.selection import strategy_named
     from hubtune.training.runtime import Runtime
 
-    picking = strategy_named(strategy, settings(strategy_set or [], "--strategy-set"))
+    picking = chosen_strategy(strategy, strategy_set)
     found = open_hub(hub, where, models)
     tell(found.notes)
     task = open_task(data, augmentation, train, test)

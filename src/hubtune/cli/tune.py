@@ -24,6 +24,7 @@ from hubtune.cli.options import (
     Train,
     Where,
     Workers,
+    chosen_strategy,
     command_line,
     is_main_process,
     open_hub,
@@ -45,7 +46,7 @@ def tune(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A field of the method, see `hubtune methods NAME`: NAME=VALUE; may be repeated.")
     ] = None,
-    strategy: Strategy = "hybrid-linear",
+    strategy: Strategy = "auto",
     strategy_set: StrategySet = None,
     budget: Annotated[
         str | None,
@@ -68,12 +69,12 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search a hub, transfer the picks, and keep the best model by validation accuracy."""
-    from hubtune.selection import Budget, strategy_named
+    from hubtune.selection import Budget
     from hubtune.workflow import estimate, method_named
     from hubtune.workflow import tune as run_tune
 
     chosen = method_named(method, settings(set_ or []))
-    picking = strategy_named(strategy, settings(strategy_set or [], "--strategy-set"))
+    picking = chosen_strategy(strategy, strategy_set)
     found = open_hub(hub, where, models)
     task = open_task(data, augmentation, train, test)
     if budget is None and models is None and not chosen.takes_many:

@@ -3,6 +3,6 @@
 from hubtune.selection.budget import Budget
 from hubtune.selection.ranking import Ranking
 from hubtune.selection.searching import search
-from hubtune.selection.strategies import STRATEGIES, Strategy, strategy_named
+from hubtune.selection.strategies import AUTO, STRATEGIES, Strategy, strategy_named
 
-__all__ = ["STRATEGIES", "Budget", "Ranking", "Strategy", "search", "strategy_named"]
+__all__ = ["AUTO", "STRATEGIES", "Budget", "Ranking", "Strategy", "search", "strategy_named"]

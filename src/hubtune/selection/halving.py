@@ -1,4 +1,4 @@
-"""Successive halving: every model on a few images, the better half on twice as many, until few models have seen everything."""
+"""Successive halving: every model on little, the better half on twice as much, until few models are left. Images are counted, or steps."""
 
 import math
 from collections.abc import Sequence
@@ -48,16 +48,11 @@ class SuccessiveHalving:
         mistakes = []
         if not 0 < self.first <= 1:
             mistakes.append(f"first = {self.first!r}: expected a share in (0, 1]")
-        if isinstance(self.reduction, bool) or not isinstance(self.reduction, int) or self.reduction < 2:
-            mistakes.append(f"reduction = {self.reduction!r}: expected a whole number >= 2")
+        mistakes += _reduction_mistakes(self.reduction)
         if isinstance(self.margin, bool) or not isinstance(self.margin, int) or self.margin < 0:
             mistakes.append(f"margin = {self.margin!r}: expected a whole number >= 0")
-        steps = tuple(self.steps)
-        if any(isinstance(step, bool) or not isinstance(step, int) or step < 1 for step in steps) or list(steps) != sorted(set(steps)):
-            mistakes.append(f"steps = {self.steps!r}: expected whole numbers >= 1 that grow, such as (20, 40, 80)")
-        if mistakes:
-            raise ConfigurationError(f"{self.name} cannot be configured so:\n  " + "\n  ".join(mistakes))
-        object.__setattr__(self, "steps", steps)
+        _refuse(self.name, mistakes + _step_mistakes(self.steps))
+        object.__setattr__(self, "steps", tuple(self.steps))
 
     @property
     def proxies(self) -> tuple[str, ...]:
@@ -73,12 +68,71 @@ class SuccessiveHalving:
             if share >= 1:
                 break
             share = min(1.0, share * self.reduction)
-        for steps in self.steps:
-            left = max(budget, math.ceil(left / self.reduction))
-            planned.append(Round(share=1.0, keep=left, steps=steps))
-        return planned
+        return planned + _step_rounds(self.steps, left, budget, self.reduction)
 
     def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
         """One round's order."""
         tuned = any(TUNED in scores.get(card.name, {}) for card in cards)
         return ByProxy(TUNED if tuned else self.proxy).rank(cards, scores, budget, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewSteps:
+    """Fine-tune every model for a few steps, keep the better half for more steps, and so on: no proxy decides.
+
+    Models are compared by the task's metric on the validation split. Later rounds go on where earlier ones stopped.
+
+    Source: Renggli et al. (2021), section 6, names the idea and leaves it out; Jamieson and Talwalkar (2016).
+
+    Raises:
+        ConfigurationError: fields that cannot work.
+    """
+
+    steps: tuple[int, ...] = (25, 50, 100)
+    """Optimizer steps after which the models that are left are compared, growing."""
+    reduction: int = 2
+    """Factor by which the models become fewer from one round to the next; >= 2."""
+    name: str = "few-steps"
+
+    def __post_init__(self) -> None:
+        none = [] if len(self.steps) else [f"steps = {self.steps!r}: expected at least one number of steps"]
+        _refuse(self.name, none + _step_mistakes(self.steps) + _reduction_mistakes(self.reduction))
+        object.__setattr__(self, "steps", tuple(self.steps))
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return ()
+
+    def rounds(self, models: int, budget: int) -> list[Round]:
+        """The steps, and how many models each round keeps."""
+        return _step_rounds(self.steps, models, budget, self.reduction)
+
+    def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
+        """One round's order."""
+        return ByProxy(TUNED).rank(cards, scores, budget, seed)
+
+
+def _step_rounds(growing: Sequence[int], left: int, budget: int, reduction: int) -> list[Round]:
+    planned = []
+    for steps in growing:
+        left = max(budget, math.ceil(left / reduction))
+        planned.append(Round(share=1.0, keep=left, steps=steps))
+    return planned
+
+
+def _step_mistakes(steps: Sequence[int]) -> list[str]:
+    whole = all(isinstance(step, int) and not isinstance(step, bool) and step >= 1 for step in steps)
+    if whole and list(steps) == sorted(set(steps)):
+        return []
+    return [f"steps = {steps!r}: expected whole numbers >= 1 that grow, such as (20, 40, 80)"]
+
+
+def _reduction_mistakes(reduction: int) -> list[str]:
+    if isinstance(reduction, int) and not isinstance(reduction, bool) and reduction >= 2:
+        return []
+    return [f"reduction = {reduction!r}: expected a whole number >= 2"]
+
+
+def _refuse(name: str, mistakes: Sequence[str]) -> None:
+    if mistakes:
+        raise ConfigurationError(f"{name} cannot be configured so:\n  " + "\n  ".join(mistakes))

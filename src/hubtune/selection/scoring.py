@@ -81,7 +81,7 @@ class Scoring:
             if wrong:
                 raise ConfigurationError(
                     f"the proxies {', '.join(wrong)} were asked for a task of kind {self.task.kind!r}; expected classes to predict: search "
-                    "with the strategy logme, task-agnostic or random, or name the models"
+                    "with the strategy few-steps, logme, task-agnostic or random, or name the models"
                 )
 
     @property

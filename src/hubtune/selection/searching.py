@@ -20,14 +20,14 @@ from hubtune.selection.ranking import Ranking
 from hubtune.selection.rounds import Round, Staged, part, within
 from hubtune.selection.scoring import Scored, Scoring, score_all, score_on
 from hubtune.selection.short_tuning import ShortTuning
-from hubtune.selection.strategies import IMAGENET, Strategy, TaskAgnostic, strategy_named
+from hubtune.selection.strategies import AUTO, IMAGENET, Strategy, TaskAgnostic, strategy_for
 from hubtune.tasks import Task
 
 
 def search(
     hub: Hub,
     task: Task,
-    strategy: str | Strategy = "hybrid-linear",
+    strategy: str | Strategy = AUTO,
     *,
     budget: int | str | Budget = 1,
     input_size: int | None = None,
@@ -41,7 +41,8 @@ def search(
     """Pick models of a hub that are worth fine-tuning on a task.
 
     Args:
-        strategy: a name such as "hybrid-linear", "logme", "successive-halving", "meta-learned", or a strategy of one's own.
+        strategy: a name such as "hybrid-linear", "logme", "successive-halving", "meta-learned", or a strategy of one's own; "auto":
+            "hybrid-linear" for classes, "few-steps" for whatever else is predicted.
         budget: models to pick, at least 1 and at most the hub's size; or what the search may spend, as "60s" or "2000 passes"; or both,
             as "2 models, 60s".
         input_size: largest side in pixels: models made for larger images see them at this size, the others at their own; None is no limit.
@@ -59,7 +60,7 @@ def search(
         SearchError: no model of the hub could be scored, or fewer than the budget.
     """
     started = time.monotonic()
-    chosen = strategy_named(strategy) if isinstance(strategy, str) else strategy
+    chosen = strategy_for(task, strategy)
     for name in proxies:
         find_proxy(name)
     allowed = Budget.parse(budget)
@@ -138,21 +139,26 @@ class _Search:
     def _rounds(self, passes: int | None) -> list[Round]:
         everything = [Round(share=1.0, keep=len(self.hub))]
         rounds = self.strategy.rounds(len(self.hub), self.picks) if isinstance(self.strategy, Staged) else everything
-        if passes is None or not self.asked:
+        stepped = any(one.steps for one in rounds)
+        if self.further and all(one.steps for one in rounds):
+            raise ConfigurationError(
+                f"{self.strategy.name} fine-tunes and scores by no proxies, but {', '.join(self.further)} were asked for; leave them out"
+            )
+        if passes is None or not (self.asked or stepped):
             return rounds
-        if any(one.steps for one in rounds):
+        if stepped:
             raise ConfigurationError("a budget in forward passes cannot be kept by steps of fine-tuning; give seconds, or leave out steps")
         validation = any("validation" in find_proxy(name).needs for name in self.asked)
         return within(rounds, self.task, len(self.hub), passes, validation)
 
     def _score(self, hub: Hub, one: Round) -> bool:
         """Score the models that are left. False, with nothing changed, where time ran out and an earlier round has an answer."""
-        if not self.asked:
-            self.found = dict.fromkeys(hub.names, Scored())
-            return True
         if one.steps:
             scored = self._tuning().score(hub, one.steps, self.found, self.on_event)
             return self._settle(scored, one)
+        if not self.asked:
+            self.found = dict.fromkeys(hub.names, Scored())
+            return True
         scoring = Scoring(
             task=part(self.task, one.share),
             whole=self.task,
@@ -252,8 +258,10 @@ class _Search:
         low, high = predictions.interval.get(name, (None, None)) if predictions else (None, None)
         if getattr(self.strategy, "predicts", False):
             score = predicted
+        elif TUNED in scored.scores:
+            score = scored.scores[TUNED]
         elif self.strategy.proxies:
-            score = scored.scores.get(TUNED, scored.scores.get(self.strategy.proxies[0]))
+            score = scored.scores.get(self.strategy.proxies[0])
         else:
             score = card.upstream_accuracy if card.upstream_dataset == IMAGENET else None
         return {

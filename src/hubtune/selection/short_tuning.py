@@ -66,7 +66,7 @@ class ShortTuning:
         found = {}
         for position, name in enumerate(hub.names):
             began = time.monotonic()
-            scored = found[name] = Scored(scores=dict(before[name].scores))
+            scored = found[name] = Scored(scores=dict(before[name].scores) if name in before else {})
             try:
                 scored.scores[TUNED] = self._train(hub, name, steps)
             except Exception as error:

@@ -12,23 +12,50 @@ from pydantic import TypeAdapter, ValidationError
 
 from hubtune.errors import ConfigurationError, UnknownNameError, unknown_name
 from hubtune.proxies import PROXIES
-from hubtune.selection.halving import SuccessiveHalving
+from hubtune.selection.halving import FewSteps, SuccessiveHalving
 from hubtune.selection.mean_rank import MeanRank
 from hubtune.selection.meta_learned import MetaLearned
 from hubtune.selection.paper_strategies import IMAGENET, ByProxy, Hybrid, Random, Scores, Strategy, TaskAgnostic
+from hubtune.tasks import Classification, Task
 
-__all__ = ["IMAGENET", "STRATEGIES", "ByProxy", "Hybrid", "Random", "Scores", "Strategy", "TaskAgnostic", "strategy_named"]
+__all__ = [
+    "AUTO",
+    "IMAGENET",
+    "STRATEGIES",
+    "ByProxy",
+    "Hybrid",
+    "Random",
+    "Scores",
+    "Strategy",
+    "TaskAgnostic",
+    "strategy_for",
+    "strategy_named",
+]
 
 STRATEGIES: dict[str, Strategy] = {
     "task-agnostic": TaskAgnostic(),
     "random": Random(),
     "successive-halving": SuccessiveHalving(),
+    "few-steps": FewSteps(),
     "meta-learned": MetaLearned(),
     "mean-rank": MeanRank(),
     **{proxy: ByProxy(proxy) for proxy in PROXIES},
     **{f"hybrid-{proxy}": Hybrid(proxy) for proxy in PROXIES},
 }
-_CONFIGURED = (SuccessiveHalving, MetaLearned, MeanRank)
+_CONFIGURED = (SuccessiveHalving, FewSteps, MetaLearned, MeanRank)
+AUTO = "auto"
+"""The strategy that goes with the task: ``hybrid-linear`` for classes, ``few-steps`` for whatever else is predicted."""
+
+
+def strategy_for(task: Task, strategy: str | Strategy) -> Strategy:
+    """A strategy as it is, or by its name, "auto" included.
+
+    Raises:
+        UnknownNameError: no such strategy.
+    """
+    if strategy == AUTO:
+        strategy = "hybrid-linear" if task.kind == Classification.kind else "few-steps"
+    return strategy_named(strategy) if isinstance(strategy, str) else strategy
 
 
 def strategy_named(name: str, config: Mapping[str, Any] | None = None) -> Strategy:

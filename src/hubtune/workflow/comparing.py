@@ -13,7 +13,7 @@ from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError, TrainingError
 from hubtune.hub import Hub
 from hubtune.runs import Event, Listener, read_record, run_name, run_target, runs_folder, silent, write_atomically, write_record
-from hubtune.selection import Strategy, search
+from hubtune.selection import AUTO, Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
 from hubtune.training.method import Method
@@ -55,7 +55,7 @@ def compare(
     *,
     seeds: int | Sequence[int] = 3,
     budget: int | None = None,
-    strategy: str | Strategy = "hybrid-linear",
+    strategy: str | Strategy = AUTO,
     input_size: int | None = None,
     out: Path | str | None = None,
     device: str | None = None,

@@ -11,7 +11,7 @@ from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError
 from hubtune.hub import Hub
 from hubtune.runs import Listener, read_record, run_name, run_target, runs_folder, silent
-from hubtune.selection import Budget, Strategy, search
+from hubtune.selection import AUTO, Budget, Strategy, search
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
 from hubtune.training.method import Method
@@ -59,7 +59,7 @@ def tune(
     *,
     seed: int = 0,
     budget: int | str | Budget | None = None,
-    strategy: str | Strategy = "hybrid-linear",
+    strategy: str | Strategy = AUTO,
     past: str | Path = "auto",
     input_size: int | None = None,
     out: Path | str | None = None,

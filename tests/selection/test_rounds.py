@@ -87,10 +87,16 @@ def test_wrong_fields_of_halving_are_named_at_once():
 
 
 def test_few_steps_halve_the_models_and_refuse_what_cannot_work():
-    assert [(one.steps, one.keep, one.share) for one in FewSteps().rounds(12, 2)] == [(25, 6, 1.0), (50, 3, 1.0), (100, 2, 1.0)]
+    assert [(one.steps, one.keep, one.share) for one in FewSteps().rounds(12, 2)] == [(25, 6, 1.0), (50, 3, 1.0), (100, 3, 1.0)]
+    assert [one.keep for one in FewSteps().rounds(4, 2)] == [3, 3, 3]
     assert FewSteps().proxies == ()
     assert strategy_named("few-steps", {"steps": "5,10", "reduction": "3"}) == FewSteps(steps=(5, 10), reduction=3)
-    for wrong, told in (({"steps": ()}, "at least one number"), ({"steps": (4, 2)}, "that grow"), ({"reduction": 1}, "reduction = 1")):
+    for wrong, told in (
+        ({"steps": ()}, "at least one number"),
+        ({"steps": (4, 2)}, "that grow"),
+        ({"reduction": 1}, "reduction = 1"),
+        ({"margin": -1}, "margin = -1"),
+    ):
         with pytest.raises(ConfigurationError, match=told):
             FewSteps(**wrong)
 

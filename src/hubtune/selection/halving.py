@@ -48,9 +48,7 @@ class SuccessiveHalving:
         mistakes = []
         if not 0 < self.first <= 1:
             mistakes.append(f"first = {self.first!r}: expected a share in (0, 1]")
-        mistakes += _reduction_mistakes(self.reduction)
-        if isinstance(self.margin, bool) or not isinstance(self.margin, int) or self.margin < 0:
-            mistakes.append(f"margin = {self.margin!r}: expected a whole number >= 0")
+        mistakes += _reduction_mistakes(self.reduction) + _margin_mistakes(self.margin)
         _refuse(self.name, mistakes + _step_mistakes(self.steps))
         object.__setattr__(self, "steps", tuple(self.steps))
 
@@ -92,11 +90,13 @@ class FewSteps:
     """Optimizer steps after which the models that are left are compared, growing."""
     reduction: int = 2
     """Factor by which the models become fewer from one round to the next; >= 2."""
+    margin: int = 1
+    """Models above the budget that always go on, >= 0: the last round then still compares."""
     name: str = "few-steps"
 
     def __post_init__(self) -> None:
         none = [] if len(self.steps) else [f"steps = {self.steps!r}: expected at least one number of steps"]
-        _refuse(self.name, none + _step_mistakes(self.steps) + _reduction_mistakes(self.reduction))
+        _refuse(self.name, none + _step_mistakes(self.steps) + _reduction_mistakes(self.reduction) + _margin_mistakes(self.margin))
         object.__setattr__(self, "steps", tuple(self.steps))
 
     @property
@@ -105,17 +105,17 @@ class FewSteps:
 
     def rounds(self, models: int, budget: int) -> list[Round]:
         """The steps, and how many models each round keeps."""
-        return _step_rounds(self.steps, models, budget, self.reduction)
+        return _step_rounds(self.steps, models, min(models, budget + self.margin), self.reduction)
 
     def rank(self, cards: Sequence[ModelCard], scores: Scores, budget: int, seed: int = 0) -> list[str]:
         """One round's order."""
         return ByProxy(TUNED).rank(cards, scores, budget, seed)
 
 
-def _step_rounds(growing: Sequence[int], left: int, budget: int, reduction: int) -> list[Round]:
+def _step_rounds(growing: Sequence[int], left: int, least: int, reduction: int) -> list[Round]:
     planned = []
     for steps in growing:
-        left = max(budget, math.ceil(left / reduction))
+        left = max(least, math.ceil(left / reduction))
         planned.append(Round(share=1.0, keep=left, steps=steps))
     return planned
 
@@ -131,6 +131,12 @@ def _reduction_mistakes(reduction: int) -> list[str]:
     if isinstance(reduction, int) and not isinstance(reduction, bool) and reduction >= 2:
         return []
     return [f"reduction = {reduction!r}: expected a whole number >= 2"]
+
+
+def _margin_mistakes(margin: int) -> list[str]:
+    if isinstance(margin, int) and not isinstance(margin, bool) and margin >= 0:
+        return []
+    return [f"margin = {margin!r}: expected a whole number >= 0"]
 
 
 def _refuse(name: str, mistakes: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from hubtune.pathway.batch_norm import batch_norms
 from hubtune.pathway.students import best_by_probe
 from hubtune.proxies import logme
 from hubtune.selection.halving import FewSteps, SuccessiveHalving
-from hubtune.selection.strategies import strategy_for
+from hubtune.selection.strategies import STRATEGIES
 from hubtune.training.evaluation import evaluate
 from hubtune.training.learner import Batch
 from hubtune.training.method import Setting
@@ -226,13 +226,16 @@ def test_a_search_by_steps_goes_by_the_tasks_own_metric(point_task, resnets):
     assert ranking.rows[0]["score"] == max(row["score"] for row in ranking.rows)
 
 
-def test_points_are_searched_by_few_steps_unless_told_otherwise(point_task, resnets):
-    ranking = ht.search(resnets, point_task, FewSteps(steps=(2, 3)), budget=1)
+def test_points_are_searched_by_few_steps_unless_told_otherwise(point_task, resnets, monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "few-steps", FewSteps(steps=(2, 3)))
+    ranking = ht.search(resnets, point_task, budget=1)
     assert ranking.strategy == "few-steps"
     assert [row["score"] for row in ranking.rows] == [row["scores"]["tuned"] for row in ranking.rows]
-    assert ranking.forward_passes > 0
-    assert strategy_for(point_task, "auto").name == "few-steps"
-    with pytest.raises(ConfigurationError, match="scores by no proxies, but logme were asked for"):
+    # Two models, up to 32 faces a step, the validation split after each round; no features, which these heads cannot use.
+    assert ranking.forward_passes == 2 * (3 * min(32, len(point_task.train)) + 2 * len(point_task.val))
+    run = ht.tune(point_task, resnets, ht.FineTune(**QUICK), budget=1, workers=1)
+    assert run.record["chosen"]["models"] == list(ranking.picks.names)
+    with pytest.raises(ConfigurationError, match="which fine-tunes and computes none"):
         ht.search(resnets, point_task, FewSteps(steps=(2,)), budget=1, proxies=["logme"])
     with pytest.raises(ConfigurationError, match="cannot be kept by steps"):
         ht.search(resnets, point_task, FewSteps(steps=(2,)), budget="100 passes")

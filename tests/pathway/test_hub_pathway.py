@@ -8,7 +8,7 @@ import torch
 
 import hubtune as ht
 from hubtune.errors import ConfigurationError, ModelError
-from hubtune.pathway.hub_pathway_learner import collapse_warnings, one_path_warnings
+from hubtune.pathway.hub_pathway_learner import collapse_warnings, first_scores, one_path_warnings
 from hubtune.pathway.objectives import cost_loss, exploitation_loss, exploration_loss
 from hubtune.training.batches import Batches
 from hubtune.training.evaluation import evaluate
@@ -335,3 +335,20 @@ def test_models_of_different_upstream_classes_share_a_hub(task, hub, tmp_path):
     assert sorted(card.num_classes for card in mixed) == [0, 5, 11]
     run = ht.tune(task, mixed, method=ht.HubPathway(steps=2, batch_size=12, learning_rates=(0.001,), generator_width=8), workers=1)
     assert ht.load(run.path).predict(task.test.canvas([0], None).permute(0, 2, 3, 1).numpy()).probabilities.shape == (1, 3)
+
+
+def test_first_scores_after_a_trial_follow_the_errors_and_shut_nobody_out():
+    errors = torch.tensor([0.2, 0.1, 0.15])
+    torch.testing.assert_close(first_scores(errors, 10.0, 0.01), torch.tensor([-20.0, -10.0, -15.0]))
+    faultless = first_scores(torch.tensor([0.0, 0.004, 0.5, torch.inf, torch.nan]), 10.0, 0.005)
+    assert faultless.tolist() == [-10.0, -10.0, -30.0, -30.0, -30.0]
+    assert first_scores(torch.full((3,), torch.nan), 10.0, 0.005).tolist() == [-10.0] * 3
+    assert first_scores(errors, 0.0, 0.01).tolist() == [0.0] * 3
+
+
+def test_a_trial_leaves_broken_models_out(experts, expert_task, setting):
+    break_one(experts[1])
+    learner = method(skip_broken=True, steps=10, trial=0.2).learner(experts, expert_task, [], setting)
+    for step in range(3):
+        assert bool(torch.isfinite(learner.step(first_batch(expert_task), step / 10)["loss"]))
+    assert learner.predictor().generator(first_batch(expert_task).canvas)[:, 1].tolist() == [0.0] * len(first_batch(expert_task))

@@ -10,9 +10,10 @@ import torch
 import hubtune as ht
 from hubtune.errors import ConfigurationError, DataError, SearchError, UnknownNameError
 from hubtune.selection import search, strategy_named
-from hubtune.selection.halving import TUNED, SuccessiveHalving
+from hubtune.selection.halving import TUNED, FewSteps, SuccessiveHalving
 from hubtune.selection.meta_learned import MetaLearned
 from hubtune.selection.scoring import check_time
+from hubtune.selection.short_tuning import ShortTuning
 
 IMAGES = 36 + 18
 
@@ -107,6 +108,26 @@ def test_steps_of_fine_tuning_decide_among_those_that_are_left(task, hub):
     assert search(hub, task, halving, budget=1).rows[0]["scores"] == ranking.rows[0]["scores"]
 
 
+def test_a_model_that_fails_in_a_later_round_makes_room_for_one_that_was_out(task, hub, monkeypatch):
+    train, failing = ShortTuning._train, {}
+
+    def fails_later(self, hub, name, steps):
+        if steps > 1 and name in failing:
+            raise RuntimeError("it broke")
+        return train(self, hub, name, steps)
+
+    monkeypatch.setattr(ShortTuning, "_train", fails_later)
+    first = search(hub, task, FewSteps(steps=(1,), margin=0), budget=1)
+    best, second, third = (row["name"] for row in first.rows)
+    failing[best] = True
+    ranking = search(hub, task, FewSteps(steps=(1, 2), margin=0), budget=2)
+    assert [row["name"] for row in ranking.rows] == [second, third, best]
+    assert "it broke" in ranking.rows[-1]["error"]
+    assert ranking.picks.names == (second, third)
+    failing[second] = True
+    assert search(hub, task, FewSteps(steps=(1, 2, 3), margin=0), budget=1).picks.names == (third,)
+
+
 def test_a_budget_of_passes_is_kept_whatever_the_cache_knows(task, hub):
     ranking = search(hub, task, "linear", budget="2 models, 100 passes")
     assert 3 * 9 < ranking.forward_passes <= 100
@@ -116,7 +137,7 @@ def test_a_budget_of_passes_is_kept_whatever_the_cache_knows(task, hub):
     assert search(hub, task, "linear", budget="1000 passes").forward_passes == 3 * IMAGES - ranking.forward_passes
     with pytest.raises(ConfigurationError, match="expected at least 27"):
         search(hub, task, "linear", budget="10 passes")
-    with pytest.raises(ConfigurationError, match="leave out steps"):
+    with pytest.raises(ConfigurationError, match="a strategy without steps"):
         search(hub, task, SuccessiveHalving(steps=(5,)), budget="100 passes")
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from hubtune.errors import ConfigurationError, UnknownNameError
 from hubtune.hub import ModelCard
+from hubtune.selection.halving import TUNED
 from hubtune.selection.mean_rank import MeanRank
 from hubtune.selection.meta_learned import PREDICTED
 from hubtune.selection.strategies import STRATEGIES, strategy_named
@@ -82,7 +83,7 @@ def test_random_depends_on_the_seed_alone():
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_every_strategy_ranks_distinct_models_of_the_pool(name):
     strategy = STRATEGIES[name]
-    scores = {c.name: {proxy: 0.1 * i for proxy in (*strategy.proxies, PREDICTED)} for i, c in enumerate(IMAGENET)}
+    scores = {c.name: {proxy: 0.1 * i for proxy in (*(strategy.proxies or [TUNED]), PREDICTED)} for i, c in enumerate(IMAGENET)}
     for budget in (1, 2, 3):
         ranked = strategy.rank(IMAGENET, scores, budget, seed=1)
         assert sorted(ranked) == sorted(c.name for c in IMAGENET)

@@ -4,6 +4,7 @@ import pytest
 
 import hubtune as ht
 from hubtune.runs import runs_folder
+from hubtune.selection.halving import FewSteps, SuccessiveHalving
 from hubtune.workflow.estimating import estimate
 from hubtune.workflow.planning import Wanted, every_training
 from hubtune.workflow.running import CellRunner
@@ -53,6 +54,18 @@ def test_an_estimate_is_of_every_method(task, hub, method, budget, trained):
     assert [row["name"] for row in estimated["rows"]] == list(hub.names)
     assert estimated["trained"] == trained
     assert estimated["seconds"] > estimated["search_seconds"] >= 0
+
+
+def test_a_search_that_trains_is_counted_with_its_steps(task, hub, monkeypatch):
+    monkeypatch.setattr("hubtune.workflow.estimating._seconds", lambda work: 1.6)  # 0.1 s an image, of whatever
+    searched = [
+        estimate(task, hub, ht.LinearProbe(), budget=1, strategy=strategy)["search_seconds"]
+        for strategy in ("linear", FewSteps(steps=(5, 10)), SuccessiveHalving(first=0.5))
+    ]
+    images, batch, val = len(task.train) + len(task.val), min(32, len(task.train)), len(task.val)
+    # Three models for 5 steps, two of them for 5 more; three on half of the images, two on the other half.
+    trained = 3 * (4 * 5 * batch + val) + 2 * (4 * 5 * batch + val)
+    assert searched == pytest.approx([0.1 * 3 * images, 0.1 * trained, 0.1 * 2.5 * images])
 
 
 def test_twice_the_steps_are_twice_the_seconds(task, hub, monkeypatch):

@@ -38,6 +38,13 @@ def test_two_processes_tune_as_one(torchrun, task, task_file, hub, models_folder
         assert shared["metrics"][name] == pytest.approx(value, rel=1e-3, abs=1e-5)
 
 
+def test_two_processes_wait_for_a_search_that_trains(torchrun, task_file, models_folder):
+    options = ("--strategy", "few-steps", "--strategy-set", "steps=2,3", "--models", "vit,resnet-a", "--budget", "1", "--device", "cpu")
+    found = json.loads(torchrun("-m", "hubtune", "search", str(task_file), "--hub", str(models_folder), *options, "--json"))
+    assert len(found["picks"]) == 1
+    assert all("tuned" in row["scores"] for row in found["rows"])
+
+
 def test_folders_are_there_before_any_process_goes_on(task, hub, tmp_path):
     """The main process may be slow: another one makes no folder, and must find those of the trainings once it has been told."""
 

@@ -81,7 +81,7 @@ def tune(
         budget = str(min(2, len(found)))
     if dry_run:
         picks = None if budget is None else Budget.parse(budget).picks(len(found))
-        print_estimate(estimate(task, found, chosen, budget=picks, input_size=input_size, device=device), as_json)
+        print_estimate(estimate(task, found, chosen, budget=picks, strategy=picking, input_size=input_size, device=device), as_json)
         return
     with progress() as listen:
         run = run_tune(

@@ -24,10 +24,8 @@ from hubtune.training.supervised import Optimization, make_optimizer
 
 GENERATOR_RATE = 1e-3
 """Of AdamW, for a small network that starts at random."""
-EXACT = 1e-6
-"""Errors below this one are all alike: none to compare others with."""
-WORST = 1e3
-"""Times the least error, beyond which nothing is told apart: exp(-1000 prior) is no weight at all."""
+HARDLY = 20.0
+"""Nats by which a first score lies below the best one at most: with exp(-20) of its weight a model is out of the way, but not for good."""
 COLLAPSE = 0.95
 """Share of the weight from which on one model is said to have taken over."""
 
@@ -108,6 +106,7 @@ class HubPathwayLearner(Learner):
         groups = [{"params": rest}, {"params": list(self._hub.generator.parameters()), "lr": generator_rate}]
         self._optimizer = make_optimizer(self._hub, optimization, [group for group in groups if group["params"]])
         self._first_rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._usable = [i for i, blocked in enumerate(self._hub.generator.blocked.tolist()) if not blocked]
         self._names = [str(member.backbone.card.name) for member in self._hub.members]  # pyright: ignore[reportAttributeAccessIssue]
         self._costs = torch.ones(len(self._names)) if costs is None else torch.tensor(costs, dtype=torch.float32)
         self._costs = self._costs.to(self._runtime.device)
@@ -135,9 +134,8 @@ class HubPathwayLearner(Learner):
     def _backward_alone(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of every usable model's own loss; their mean."""
         total = torch.zeros((), device=batch.canvas.device)
-        usable = self._usable()
         size = -(-len(batch) // self._chunks)
-        for i in usable:
+        for i in self._usable:
             for start in range(0, len(batch), size):
                 rows = batch.rows(start, start + size)
                 with self._runtime.autocast():
@@ -145,21 +143,17 @@ class HubPathwayLearner(Learner):
                 loss = len(rows) / len(batch) * self._task_loss(outputs, rows.targets).mean()
                 self._failed[i] |= ~torch.isfinite(loss.detach()) & ~self._failed.any()
                 loss.backward()
-                total += loss.detach() / len(usable)
-        self._runtime.average_gradients(parameter for i in usable for parameter in self._hub.members[i].parameters())
+                total += loss.detach() / len(self._usable)
+        self._runtime.average_gradients(parameter for i in self._usable for parameter in self._hub.members[i].parameters())
         return {"loss": total}
-
-    def _usable(self) -> list[int]:
-        return [i for i, blocked in enumerate(self._hub.generator.blocked.tolist()) if not blocked]
 
     def _prefer_by_trial(self) -> None:
         """Let the paths start from the models' errors on the validation split, now that each has been trained alone."""
         assert isinstance(self._hub.generator, PathwayGenerator)
         errors = torch.full((len(self._hub.members),), torch.inf)
-        for i in self._usable():
+        for i in self._usable:
             errors[i] = self._runtime.on_main(lambda member=self._hub.members[i]: self._error(member))
-        least = errors.nan_to_num(nan=torch.inf).min().clamp_min(EXACT)
-        self._hub.generator.prefer(-self._trial.prior * (errors / least).nan_to_num(nan=WORST).clamp_max(WORST))
+        self._hub.generator.prefer(first_scores(errors, self._trial.prior, 1 / len(self._task.val)))
 
     def _error(self, member: nn.Module) -> float:
         metrics = evaluate(member, self._task, self._task.val, self._setting.canvas_size, self._runtime)[1]
@@ -280,6 +274,20 @@ class HubPathwayLearner(Learner):
         self._hub.load_state_dict(state["hub"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._chunks, self._failed = state["chunks"], state["failed"]
+
+
+def first_scores(errors: Float[Tensor, " m"], prior: float, least: float) -> Float[Tensor, " m"]:
+    """-prior e / min e, from which paths start after a trial; HARDLY below the best score at most.
+
+    Args:
+        errors: of the models; infinite or NaN where there is none.
+        least: an error below this one counts as this one: what a validation split of finite size can tell.
+    """
+    if not prior:
+        return torch.zeros_like(errors)
+    known = errors.nan_to_num(nan=torch.inf).clamp_min(least)
+    ratios = (known / known.min()).nan_to_num(nan=1.0)
+    return -prior * ratios.clamp_max(1 + HARDLY / prior)
 
 
 def one_path_warnings(activated: dict[str, float], k: int) -> list[str]:

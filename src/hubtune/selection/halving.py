@@ -78,7 +78,8 @@ class SuccessiveHalving:
 class FewSteps:
     """Fine-tune every model for a few steps, keep the better half for more steps, and so on: no proxy decides.
 
-    Models are compared by the task's metric on the validation split. Later rounds go on where earlier ones stopped.
+    Models are compared by the task's metric on the validation split. Later rounds go on where earlier ones stopped. A search that may spend
+    so many seconds trains in the order of the cards' recommendation, and compares what was trained by then.
 
     Source: Renggli et al. (2021), section 6, names the idea and leaves it out; Jamieson and Talwalkar (2016).
 

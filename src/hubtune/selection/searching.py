@@ -130,9 +130,13 @@ class _Search:
                 break
             ranked = self._rank(hub)
             self.order = ranked + eliminated
-            if one is not rounds[-1]:
-                hub = hub.subset(ranked[: one.keep])
-                eliminated = self.order[one.keep :]
+            self._check_enough()
+            left = ranked[: one.keep]
+            eliminated = self.order[len(left) :]
+            if not left:
+                self.notes.append("no model is left for the next comparison; the one before it decides")
+                break
+            hub = hub.subset(left)
         if self.predictions is None:
             self._predict()
 
@@ -142,18 +146,24 @@ class _Search:
         stepped = any(one.steps for one in rounds)
         if self.further and all(one.steps for one in rounds):
             raise ConfigurationError(
-                f"{self.strategy.name} fine-tunes and scores by no proxies, but {', '.join(self.further)} were asked for; leave them out"
+                f"proxies {', '.join(self.further)} were asked for beside the strategy {self.strategy.name}, which fine-tunes and computes "
+                "none; leave them out, or search by a proxy: strategy='logme'"
             )
         if passes is None or not (self.asked or stepped):
             return rounds
         if stepped:
-            raise ConfigurationError("a budget in forward passes cannot be kept by steps of fine-tuning; give seconds, or leave out steps")
+            raise ConfigurationError(
+                f"a budget in forward passes cannot be kept by steps of fine-tuning, which {self.strategy.name} makes; give seconds, or a "
+                "strategy without steps, such as logme"
+            )
         validation = any("validation" in find_proxy(name).needs for name in self.asked)
         return within(rounds, self.task, len(self.hub), passes, validation)
 
     def _score(self, hub: Hub, one: Round) -> bool:
         """Score the models that are left. False, with nothing changed, where time ran out and an earlier round has an answer."""
         if one.steps:
+            if self.engine is not None and self.tuning is None:
+                self.notes.append("steps of fine-tuning are made in this process, one model after another; the engine is not used for them")
             scored = self._tuning().score(hub, one.steps, self.found, self.on_event)
             return self._settle(scored, one)
         if not self.asked:
@@ -194,7 +204,7 @@ class _Search:
 
     def _rank(self, hub: Hub) -> list[str]:
         usable = [card for card in hub if not self.found[card.name].error]
-        if not usable:
+        if all(scored.error for scored in self.found.values()):
             reasons = "\n  ".join(f"{name}: {scored.error}" for name, scored in self.found.items() if scored.error)
             raise SearchError(f"none of the hub's {len(self.hub)} models could be scored:\n  {reasons}")
         scores = {name: scored.scores for name, scored in self.found.items()}
@@ -204,14 +214,14 @@ class _Search:
                 raise SearchError(f"strategy {self.strategy.name} cannot predict: {self.notes[-1]}")
             accuracies = self.predictions.accuracy
             scores = {name: values | {PREDICTED: accuracies[name]} for name, values in scores.items() if name in accuracies}
-        order = self.strategy.rank(usable, scores, self.picks, self.seed)
+        return self.strategy.rank(usable, scores, self.picks, self.seed)
+
+    def _check_enough(self) -> None:
+        found = len(self.order)
         if self.as_many_as_in_time and any(scored.late for scored in self.found.values()):
-            self.picks = min(self.picks, len(order))
-        if len(order) < self.picks:
-            raise SearchError(
-                f"only {len(order)} of the hub's {len(self.hub)} models could be scored, fewer than the budget of {self.picks}"
-            )
-        return order
+            self.picks = min(self.picks, found)
+        if found < self.picks:
+            raise SearchError(f"only {found} of the hub's {len(self.hub)} models could be scored, fewer than the budget of {self.picks}")
 
     def _predict(self) -> None:
         """What past runs let one expect of each model that could be scored; a note says why where they do not tell."""

@@ -93,17 +93,23 @@ class ShortTuning:
         if not bool(torch.isfinite(loss)):
             raise TrainingError(f"{name}: the loss is {float(loss)} after {training.step} steps of fine-tuning")
         training.passes += len(self.task.val)
-        runtime = Runtime(device_name=self.device)
-        return evaluate(training.learner.predictor(), self.task, self.task.val, training.canvas_size, runtime)[1][self.task.metric]
+        return evaluate(training.learner.predictor(), self.task, self.task.val, training.canvas_size, self._runtime)[1][self.task.metric]
+
+    @property
+    def _runtime(self) -> Runtime:
+        # A search runs in one process while the others wait for its answer.
+        return Runtime(device_name=self.device, alone=True)
 
     def _begin(self, hub: Hub, name: str) -> _Training:
         backbone = hub.load(name, input_size=hub[name].size_within(self.input_size))
         canvas_size = self.task.canvas_size([backbone.input_size])
-        passes = sum(extract(backbone, split, canvas_size, self.device).computed for split in (self.task.train, self.task.val))
-        runtime, method = Runtime(device_name=self.device), TrainedMethod(steps=self.steps)
+        runtime, method = self._runtime, TrainedMethod(steps=self.steps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "learner"))
             head = self.task.head(backbone)
+            passes = 0
+            if isinstance(head, torch.nn.Linear):
+                passes = sum(extract(backbone, split, canvas_size, self.device).computed for split in (self.task.train, self.task.val))
             fit_head(head, backbone, self.task, Setting(seed=self.seed, canvas_size=canvas_size, runtime=runtime))
         learner = SupervisedLearner(
             Single(backbone, head), self.task, steps=self.steps, optimization=method.optimization(AUTO_RATES[0]), runtime=runtime

@@ -49,6 +49,8 @@ class Runtime:
     """Such as "cpu" or "cuda:1"; None is the best one there is."""
     precision: str = "no"
     """Mixed precision of forward passes: "no" or "bf16"."""
+    alone: bool = False
+    """Whether this process works by itself, whatever others there are."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -70,15 +72,15 @@ class Runtime:
 
     @property
     def processes(self) -> int:
-        return self._state.num_processes
+        return 1 if self.alone else self._state.num_processes
 
     @property
     def rank(self) -> int:
-        return self._state.process_index
+        return 0 if self.alone else self._state.process_index
 
     @property
     def is_main(self) -> bool:
-        return self._state.is_main_process
+        return self.alone or self._state.is_main_process
 
     def seed(self, seed: int) -> None:
         """Seed what is drawn on the CPU and on the device: ``torch.manual_seed``, without a visit to every other accelerator."""

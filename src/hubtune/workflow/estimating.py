@@ -8,6 +8,9 @@ import torch
 
 from hubtune.errors import HubTuneError
 from hubtune.hub import Backbone, Hub
+from hubtune.selection import AUTO, Strategy
+from hubtune.selection.rounds import Staged
+from hubtune.selection.strategies import strategy_for
 from hubtune.tasks import Task
 from hubtune.training.learner import Batch
 from hubtune.training.method import Method, Setting
@@ -17,10 +20,19 @@ from hubtune.workflow.planning import Wanted, every_training
 
 PROBE = 16
 """Images of the measured step."""
+PASSES_OF_A_STEP = 4
+"""What a step costs for one image, in forward passes of the network without its head: forward, backward, and a head that may be large."""
 
 
 def estimate(
-    task: Task, hub: Hub, method: Method, *, budget: int | None = None, input_size: int | None = None, device: str | None = None
+    task: Task,
+    hub: Hub,
+    method: Method,
+    *,
+    budget: int | None = None,
+    strategy: str | Strategy = AUTO,
+    input_size: int | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Seconds and downloads of a ``tune`` with the same arguments, to within a factor of about two.
 
@@ -33,7 +45,8 @@ def estimate(
         (method, models, seconds), ``search_seconds``, ``trained`` (number of trainings) and ``seconds`` in all, one after another.
     """
     probe = _Probe(task, hub, input_size, Runtime(device_name=device))
-    rows = [probe.row(card.name) for card in hub]
+    passes = _passes_of_search(task, strategy_for(task, strategy), len(hub), budget or len(hub))
+    rows = [probe.row(card.name, passes) for card in hub]
     known = [row["search_seconds"] for row in rows if "search_seconds" in row]
     for row in rows:
         row.setdefault("search_seconds", sum(known) / len(known) if known else float("nan"))
@@ -73,6 +86,23 @@ def estimate(
     }
 
 
+def _passes_of_search(task: Task, strategy: Strategy, models: int, picks: int) -> float:
+    """Forward passes of a search for one model, on average over the hub, those that steps of fine-tuning cost included."""
+    images = len(task.train) + len(task.val)
+    if not isinstance(strategy, Staged):
+        return images
+    batch, total, left, share, steps = TrainedMethod().scheduled_batch_size(task), 0.0, models, 0.0, 0
+    for one in strategy.rounds(models, min(picks, models)):
+        if one.steps:
+            total += left * (PASSES_OF_A_STEP * (one.steps - steps) * batch + len(task.val))
+            steps = one.steps
+        else:
+            total += left * max(0.0, one.share - share) * images
+            share = max(share, one.share)
+        left = min(left, one.keep)
+    return total / models
+
+
 def _fill(trainings: list[dict[str, Any]]) -> None:
     """Trainings that could not be measured cost as much as the method's others do on average."""
     known: dict[str, list[float]] = {}
@@ -94,13 +124,17 @@ class _Probe:
         self._forward: dict[str, float] = {}
         self._steps: dict[tuple, tuple[float, float]] = {}
 
-    def row(self, name: str) -> dict[str, Any]:
-        """What is known of a model; no seconds where it cannot be loaded, or not without a download."""
+    def row(self, name: str, passes: float) -> dict[str, Any]:
+        """What is known of a model; no seconds where it cannot be loaded, or not without a download.
+
+        Args:
+            passes: images that a search runs through it.
+        """
         row: dict[str, Any] = {"name": name, "download_bytes": self._hub.download_bytes(name), "error": None}
         try:
             if not row["download_bytes"]:
                 self._forward[name] = self._measure_forward(name)
-                row["search_seconds"] = self._forward[name] * (len(self._task.train) + len(self._task.val))
+                row["search_seconds"] = self._forward[name] * passes
         except HubTuneError as error:
             row["error"] = str(error)
         return row

@@ -48,7 +48,7 @@ class SuccessiveHalving:
         mistakes = []
         if not 0 < self.first <= 1:
             mistakes.append(f"first = {self.first!r}: expected a share in (0, 1]")
-        mistakes += _reduction_mistakes(self.reduction) + _margin_mistakes(self.margin)
+        mistakes += _whole_mistakes(2, reduction=self.reduction) + _whole_mistakes(0, margin=self.margin)
         _refuse(self.name, mistakes + _step_mistakes(self.steps))
         object.__setattr__(self, "steps", tuple(self.steps))
 
@@ -97,7 +97,8 @@ class FewSteps:
 
     def __post_init__(self) -> None:
         none = [] if len(self.steps) else [f"steps = {self.steps!r}: expected at least one number of steps"]
-        _refuse(self.name, none + _step_mistakes(self.steps) + _reduction_mistakes(self.reduction) + _margin_mistakes(self.margin))
+        numbers = _whole_mistakes(2, reduction=self.reduction) + _whole_mistakes(0, margin=self.margin)
+        _refuse(self.name, none + _step_mistakes(self.steps) + numbers)
         object.__setattr__(self, "steps", tuple(self.steps))
 
     @property
@@ -128,16 +129,9 @@ def _step_mistakes(steps: Sequence[int]) -> list[str]:
     return [f"steps = {steps!r}: expected whole numbers >= 1 that grow, such as (20, 40, 80)"]
 
 
-def _reduction_mistakes(reduction: int) -> list[str]:
-    if isinstance(reduction, int) and not isinstance(reduction, bool) and reduction >= 2:
-        return []
-    return [f"reduction = {reduction!r}: expected a whole number >= 2"]
-
-
-def _margin_mistakes(margin: int) -> list[str]:
-    if isinstance(margin, int) and not isinstance(margin, bool) and margin >= 0:
-        return []
-    return [f"margin = {margin!r}: expected a whole number >= 0"]
+def _whole_mistakes(least: int, **numbers: int) -> list[str]:
+    wrong = {n: v for n, v in numbers.items() if isinstance(v, bool) or not isinstance(v, int) or v < least}
+    return [f"{name} = {value!r}: expected a whole number >= {least}" for name, value in wrong.items()]
 
 
 def _refuse(name: str, mistakes: Sequence[str]) -> None:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import hubtune as ht
+from hubtune.engines import SideBySide
 from hubtune.errors import ConfigurationError, DataError, SearchError, UnknownNameError
-from hubtune.selection import search, strategy_named
+from hubtune.runs import cache_folder
+from hubtune.selection import search, short_tuning, strategy_named
 from hubtune.selection.halving import TUNED, FewSteps, SuccessiveHalving
 from hubtune.selection.meta_learned import MetaLearned
 from hubtune.selection.scoring import check_time
@@ -111,10 +113,10 @@ def test_steps_of_fine_tuning_decide_among_those_that_are_left(task, hub):
 def test_a_model_that_fails_in_a_later_round_makes_room_for_one_that_was_out(task, hub, monkeypatch):
     train, failing = ShortTuning._train, {}
 
-    def fails_later(self, hub, name, steps):
-        if steps > 1 and name in failing:
+    def fails_later(self, name, hub, until, *more):
+        if until > 1 and name in failing:
             raise RuntimeError("it broke")
-        return train(self, hub, name, steps)
+        return train(self, name, hub, until, *more)
 
     monkeypatch.setattr(ShortTuning, "_train", fails_later)
     first = search(hub, task, FewSteps(steps=(1,), margin=0), budget=1)
@@ -126,6 +128,68 @@ def test_a_model_that_fails_in_a_later_round_makes_room_for_one_that_was_out(tas
     assert ranking.picks.names == (second, third)
     failing[second] = True
     assert search(hub, task, FewSteps(steps=(1, 2, 3), margin=0), budget=1).picks.names == (third,)
+
+
+def checkpoints():
+    return list((cache_folder() / "trainings").rglob("*.pt"))
+
+
+def test_a_search_by_steps_that_was_interrupted_goes_on_and_finds_the_same(task, hub, monkeypatch, tmp_path):
+    strategy, whole = FewSteps(steps=(2, 4), margin=0), short_tuning.evaluate
+    monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path / "undisturbed"))
+    expected = search(hub, task, strategy, budget=2)
+    assert not checkpoints()
+    monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path / "interrupted"))
+    looks = []
+
+    def interrupted(*arguments):
+        looks.append(None)
+        if len(looks) in (2, 5):  # the second model of the first round, then the first one of the second round
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(short_tuning, "evaluate", interrupted)
+    for begun in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            search(hub, task, strategy, budget=2)
+        assert len(checkpoints()) == begun
+    found = search(hub, task, strategy, budget=2)
+    assert [(row["name"], row["scores"]) for row in found.rows] == [(row["name"], row["scores"]) for row in expected.rows]
+    # What is left: two steps and a look at the validation images for each of the two models that go on.
+    assert found.forward_passes == 2 * (2 * 32 + len(task.val))
+    assert not checkpoints()
+    assert search(hub, task, strategy, budget=2).forward_passes == 0
+
+
+def test_a_training_that_time_cut_short_goes_on_from_there(task, hub, monkeypatch):
+    name, whole = hub.names[0], ShortTuning(task=task, rounds=(3,))
+    monkeypatch.setattr(short_tuning, "check_time", lambda deadline: None)
+    late = dataclasses.replace(whole, deadline=time.time() - 1).score(name, hub=hub, until=3)
+    assert late.late
+    assert "step 1 of 3" in late.error
+    found = whole.score(name, hub=hub, until=3)
+    assert found.forward_passes == 2 * 32 + len(task.val)
+
+
+def test_a_damaged_checkpoint_of_a_search_is_set_aside(task, hub):
+    tuning, name = ShortTuning(task=task, rounds=(1, 2)), hub.names[0]
+    tuning.score(name, hub=hub, until=1)
+    (path,) = checkpoints()
+    path.write_bytes(b"torn")
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        found = tuning.score(name, hub=hub, until=2)
+    assert found.error is None
+    assert found.forward_passes == 2 * 32 + len(task.val)
+    tuning.forget(hub.names, hub)
+    assert not list((cache_folder() / "trainings").iterdir())
+
+
+def test_a_search_by_steps_on_workers_finds_the_same(task, hub, monkeypatch, tmp_path):
+    here = search(hub, task, FewSteps(steps=(1, 2), margin=0), budget=1)
+    monkeypatch.setenv("HUBTUNE_CACHE", str(tmp_path))
+    there = search(hub, task, FewSteps(steps=(1, 2), margin=0), budget=1, engine=SideBySide(workers=2))
+    assert [(row["name"], row["scores"]) for row in there.rows] == [(row["name"], row["scores"]) for row in here.rows]
+    assert there.forward_passes == here.forward_passes
 
 
 def test_a_budget_of_passes_is_kept_whatever_the_cache_knows(task, hub):

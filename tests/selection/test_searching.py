@@ -166,7 +166,7 @@ def test_what_was_scored_in_time_is_picked_from(task, hub, monkeypatch):
     def check(deadline):
         looks.append(deadline)
         if deadline is not None and len(looks) > 6:
-            raise module.OutOfTime("not scored: too late")
+            raise module.NotScoredInTime("not scored: too late")
 
     monkeypatch.setattr(module, "check_time", check)
     assert len(search(hub, task, "knn", budget="1 h").picks) == 1  # two models would be usual, and one could be scored

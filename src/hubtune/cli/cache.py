@@ -11,14 +11,14 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; searches compute it again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how large the cache of features, scores and fingerprints of models is, or delete it."""
+    """Show how large the cache is, of features, scores, trainings that a search has begun, and fingerprints of models; or delete it."""
     import shutil
 
     from hubtune.runs import cache_folder
 
     folder = cache_folder()
     sizes = {}
-    for part in ("features", "scores", "fingerprints"):
+    for part in ("features", "scores", "trainings", "fingerprints"):
         files = [path for path in (folder / part).rglob("*") if path.is_file()]
         sizes[part] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
         if clear:

@@ -1,8 +1,5 @@
 """What one model is worth on one task: features, then proxies; known scores are read, not computed."""
 
-import hashlib
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,14 +13,12 @@ from hubtune.errors import ConfigurationError, HubTuneError, SearchError, of_mod
 from hubtune.features import Features, extract, recall
 from hubtune.hub import Backbone, Hub, ModelCard
 from hubtune.proxies import ProxyInputs, evaluate, find_proxy
-from hubtune.runs import Event, Listener, cache_folder, silent, temporary_beside
+from hubtune.runs import Event, Listener, silent
+from hubtune.selection.memory import Memory
 from hubtune.tasks import Split, Task
 
-SCORES_VERSION = 2
-"""Raised when a proxy computes something else under the same name."""
 
-
-class OutOfTime(SearchError):
+class NotScoredInTime(SearchError):
     """The budget's seconds are spent."""
 
 
@@ -43,15 +38,15 @@ class Scored:
     notes: list[str] = field(default_factory=list)
     """Proxies beside those of the strategy that this model has no score of, and why."""
 
-    def fail(self, error: HubTuneError, on_event: Listener) -> None:
+    def fail(self, error: HubTuneError) -> None:
         """Note why there are no scores."""
         self.error = str(error)
-        self.late = isinstance(error, OutOfTime)
-        if not self.late:
-            on_event(Event("note", detail=f"left out: {error}"))
+        self.late = isinstance(error, NotScoredInTime)
 
     def tell(self, on_event: Listener) -> None:
-        """Tell the notes."""
+        """Tell what went wrong, and the notes. That time was up is told once, not for every model."""
+        if self.error and not self.late:
+            on_event(Event("note", detail=f"left out: {self.error}"))
         for note in self.notes:
             on_event(Event("note", detail=note))
 
@@ -105,7 +100,7 @@ class Scoring:
         size = card.size_within(self.input_size)
         canvas_size = self.whole.canvas_size([size])
         fingerprint = hub.fingerprint(card.name, size)
-        memory = _Memory(fingerprint, canvas_size, self.task, self.seed)
+        memory = Memory(fingerprint, canvas_size, self.task, self.seed)
         known = memory.read()
         if all(name in known for name in self.asked):
             scored.scores = {name: known[name] for name in self.asked}
@@ -144,9 +139,9 @@ class Scoring:
 
 
 def check_time(deadline: float | None) -> None:
-    """Raises OutOfTime after the deadline."""
+    """Raises NotScoredInTime after the deadline."""
     if deadline is not None and time.time() > deadline:
-        raise OutOfTime("not scored: the budget's seconds were spent before its turn; a larger budget goes on from there")
+        raise NotScoredInTime("not scored: the budget's seconds were spent before its turn; a larger budget goes on from there")
 
 
 def score_all(scoring: Scoring, hub: Hub, on_event: Listener) -> dict[str, Scored]:
@@ -165,7 +160,8 @@ def score_all(scoring: Scoring, hub: Hub, on_event: Listener) -> dict[str, Score
                 _settle(pending, on_event)
                 pending = (card.name, scored, scorer.submit(rest)) if rest else None
             except Exception as error:
-                scored.fail(of_model(card.name, error), on_event)
+                scored.fail(of_model(card.name, error))
+                scored.tell(on_event)
             tell.finish((position + 1) * images)
         _settle(pending, on_event)
     finally:
@@ -186,8 +182,6 @@ def score_on(engine: Engine, scoring: Scoring, hub: Hub, on_event: Listener) -> 
     for position, scored in engine.do(score, hub.names, threads=torch.get_num_threads()):
         name = hub.names[position]
         results[name] = scored
-        if scored.error and not scored.late:
-            on_event(Event("note", detail=f"left out: {scored.error}"))
         scored.tell(on_event)
         on_event(Event("search", len(results) * images, len(hub) * images, name))
     return {name: results[name] for name in hub.names}
@@ -199,9 +193,9 @@ def _settle(pending: tuple[str, Scored, Future] | None, on_event: Listener) -> N
         name, scored, future = pending
         try:
             future.result()
-            scored.tell(on_event)
         except Exception as error:
-            scored.fail(of_model(name, error), on_event)
+            scored.fail(of_model(name, error))
+        scored.tell(on_event)
 
 
 @dataclass
@@ -250,27 +244,3 @@ def _inputs(task: Task, features: Sequence[Features]) -> ProxyInputs:
         val_labels=task.labels(task.val) if val else None,
         source_probs=None if train.logits is None else torch.softmax(train.logits, 1),
     )
-
-
-class _Memory:
-    """Scores of one model on one task: small enough for a JSON file each.
-
-    Proxies of one's own, ``my.module:name``, are not kept: nobody knows what they will compute tomorrow.
-    """
-
-    def __init__(self, fingerprint: str, canvas_size: int | None, task: Task, seed: int):
-        key = json.dumps([SCORES_VERSION, fingerprint, canvas_size, task.fingerprint, seed])
-        self._path = cache_folder() / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-
-    def read(self) -> dict[str, float]:
-        try:
-            content = json.loads(self._path.read_text())
-            return {name: float(value) for name, value in content.items() if ":" not in name}
-        except (OSError, ValueError, AttributeError):
-            return {}
-
-    def write(self, scores: dict[str, float]) -> None:
-        temporary = temporary_beside(self._path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({name: value for name, value in scores.items() if ":" not in name}))
-        os.replace(temporary, self._path)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hubtune.selection.predicting import PredictionError, Predictions, TaskFacts
 from hubtune.selection.ranking import Ranking
 from hubtune.selection.rounds import Round, Staged, part, within
 from hubtune.selection.scoring import Scored, Scoring, score_all, score_on
-from hubtune.selection.short_tuning import ShortTuning
+from hubtune.selection.short_tuning import ShortTuning, tune_all
 from hubtune.selection.strategies import AUTO, IMAGENET, Strategy, TaskAgnostic, strategy_for
 from hubtune.tasks import Task
 
@@ -107,7 +108,6 @@ class _Search:
     order: list[str] = field(default_factory=list)
     """Models that could be scored, best first."""
     forward_passes: int = 0
-    tuning: ShortTuning | None = None
     predictions: Predictions | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -132,6 +132,8 @@ class _Search:
             self.order = ranked + eliminated
             self._check_enough()
             left = ranked[: one.keep]
+            if one.steps:
+                self._tuning.forget([name for name in hub.names if name not in left or one is rounds[-1]], hub)
             eliminated = self.order[len(left) :]
             if not left:
                 self.notes.append("no model is left for the next comparison; the one before it decides")
@@ -162,9 +164,9 @@ class _Search:
     def _score(self, hub: Hub, one: Round) -> bool:
         """Score the models that are left. False, with nothing changed, where time ran out and an earlier round has an answer."""
         if one.steps:
-            if self.engine is not None and self.tuning is None:
-                self.notes.append("steps of fine-tuning are made in this process, one model after another; the engine is not used for them")
-            scored = self._tuning().score(hub, one.steps, self.found, self.on_event)
+            scored = tune_all(self._tuning, hub, one.steps, self.engine, self.on_event)
+            for name, now in scored.items():
+                now.scores = self.found[name].scores | now.scores if name in self.found else now.scores
             return self._settle(scored, one)
         if not self.asked:
             self.found = dict.fromkeys(hub.names, Scored())
@@ -193,14 +195,13 @@ class _Search:
         self.found |= scored
         return True
 
+    @cached_property
     def _tuning(self) -> ShortTuning:
-        """The trainings of the last rounds, which begin with the first of these."""
-        if self.tuning is None:
-            last = max(one.steps for one in self._rounds(None))
-            self.tuning = ShortTuning(
-                task=self.task, steps=last, input_size=self.input_size, seed=self.seed, device=self.device, deadline=self.deadline
-            )
-        return self.tuning
+        """How models are trained in rounds of steps."""
+        rounds = tuple(one.steps for one in self._rounds(None) if one.steps)
+        return ShortTuning(
+            task=self.task, rounds=rounds, input_size=self.input_size, seed=self.seed, device=self.device, deadline=self.deadline
+        )
 
     def _rank(self, hub: Hub) -> list[str]:
         usable = [card for card in hub if not self.found[card.name].error]

@@ -1,20 +1,29 @@
 """The first steps of fine-tuning, as a score: the validation metric after few steps, of trainings that go on from round to round."""
 
+import contextlib
+import shutil
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import torch
 
-from hubtune.errors import TrainingError, of_model
+from hubtune.engines import Engine, OneProcess
+from hubtune.errors import HubTuneError, of_model
 from hubtune.features import extract
-from hubtune.hub import Hub
-from hubtune.runs import Event, Listener
+from hubtune.hub import Backbone, Hub
+from hubtune.runs import Event, Listener, cache_folder, lock
 from hubtune.selection.halving import TUNED
-from hubtune.selection.scoring import Scored, check_time
+from hubtune.selection.memory import Memory
+from hubtune.selection.scoring import NotScoredInTime, Scored, check_time
 from hubtune.tasks import Task
 from hubtune.training.batches import Batches
 from hubtune.training.evaluation import evaluate
 from hubtune.training.heads import fit_head
+from hubtune.training.learner import Batch
+from hubtune.training.loop import DamagedCheckpoint, OutOfTime, Plan, set_aside, train
 from hubtune.training.method import Setting
 from hubtune.training.predictor import Single
 from hubtune.training.runtime import Runtime
@@ -23,103 +32,138 @@ from hubtune.training.supervised import SupervisedLearner
 from hubtune.training.trained_method import AUTO_RATES, TrainedMethod
 
 
-@dataclass
-class _Training:
-    """Of one model."""
-
-    learner: SupervisedLearner
-    batches: Batches
-    canvas_size: int | None
-    step: int = 0
-    passes: int = 0
-
-
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ShortTuning:
-    """Trainings of the models that are left: a linear head on frozen features first (heads of other kinds as they are drawn), then AdamW
+    """How models are trained to be compared: a linear head on frozen features first (heads of other kinds as they are drawn), then AdamW
     at its bold rate on everything.
 
-    The schedule has the length of the last round, so that a later round continues an earlier one. Weights and optimizers of the models that
-    are left stay in memory.
+    The schedule has the length of the last round, so that a later round continues an earlier one from its checkpoint. Scores stay in the
+    cache, checkpoints until a model is forgotten.
     """
 
     task: Task
-    steps: int
-    """Of the last round."""
+    rounds: tuple[int, ...]
+    """Steps after which models are compared, growing."""
     input_size: int | None = None
     seed: int = 0
     device: str = "cpu"
     deadline: float | None = None
     """``time.time()`` after which no further step is made."""
-    trainings: dict[str, _Training] = field(default_factory=dict)
 
-    def score(self, hub: Hub, steps: int, before: dict[str, Scored], on_event: Listener) -> dict[str, Scored]:
-        """Train every model of a hub until so many steps are made, counted from the first round.
-
-        Args:
-            before: what is known of the models; their scores are kept.
+    def score(self, name: str, *, hub: Hub, until: int) -> Scored:
+        """Train one model until so many steps are made, counted from the first round; whatever goes wrong is in the answer.
 
         Returns:
-            Scores with TUNED among them, by model.
+            the validation metric, as TUNED.
         """
-        self.trainings = {name: training for name, training in self.trainings.items() if name in hub}
-        found = {}
-        for position, name in enumerate(hub.names):
-            began = time.monotonic()
-            scored = found[name] = Scored(scores=dict(before[name].scores) if name in before else {})
-            try:
-                scored.scores[TUNED] = self._train(hub, name, steps)
-            except Exception as error:
-                scored.fail(of_model(name, error), on_event)
-            if name in self.trainings:
-                scored.forward_passes, self.trainings[name].passes = self.trainings[name].passes, 0
-            scored.seconds = time.monotonic() - began
-            on_event(Event("short fine-tuning", position + 1, len(hub), name))
-        return found
+        began, scored = time.monotonic(), Scored()
+        try:
+            scored.scores[TUNED] = self._known(name, hub, until, scored)
+        except Exception as error:
+            scored.fail(of_model(name, error))
+        scored.seconds = time.monotonic() - began
+        return scored
 
-    def _train(self, hub: Hub, name: str, steps: int) -> float:
-        check_time(self.deadline)
-        if name not in self.trainings:
-            self.trainings[name] = self._begin(hub, name)
-        training = self.trainings[name]
-        with torch.random.fork_rng(devices=[]):
-            while training.step < steps:
-                check_time(self.deadline)
-                batch = training.batches(training.step)
-                torch.manual_seed(derive(self.seed, "step", training.step, 0))
-                loss = training.learner.step(batch, training.step / self.steps)["loss"]
-                training.step += 1
-                training.passes += len(batch)
-        if not bool(torch.isfinite(loss)):
-            raise TrainingError(f"{name}: the loss is {float(loss)} after {training.step} steps of fine-tuning")
-        training.passes += len(self.task.val)
-        return evaluate(training.learner.predictor(), self.task, self.task.val, training.canvas_size, self._runtime)[1][self.task.metric]
+    def forget(self, names: Iterable[str], hub: Hub) -> None:
+        """Delete the checkpoints of models that do not go on."""
+        for name in names:
+            with contextlib.suppress(HubTuneError):  # a model that cannot be read has none
+                shutil.rmtree(self._checkpoint(self._memory(hub, name)).parent, ignore_errors=True)
 
-    @property
-    def _runtime(self) -> Runtime:
-        # A search runs in one process while the others wait for its answer.
-        return Runtime(device_name=self.device, alone=True)
+    def _known(self, name: str, hub: Hub, until: int, scored: Scored) -> float:
+        memory = self._memory(hub, name)
+        label = f"{TUNED} after {until} of {self.rounds[-1]} steps"
+        if label not in memory.read():
+            check_time(self.deadline)
+            checkpoint = self._checkpoint(memory)
+            with lock(checkpoint.parent):
+                if label not in memory.read():  # another process may have trained it meanwhile
+                    try:
+                        value = self._train(name, hub, until, checkpoint, scored)
+                    except DamagedCheckpoint:
+                        set_aside(checkpoint)
+                        value = self._train(name, hub, until, checkpoint, scored)
+                    memory.write(memory.read() | {label: value})
+        return memory.read()[label]
 
-    def _begin(self, hub: Hub, name: str) -> _Training:
+    def _train(self, name: str, hub: Hub, until: int, checkpoint: Path, scored: Scored) -> float:
         backbone = hub.load(name, input_size=hub[name].size_within(self.input_size))
+        # A search runs in one process while the others wait for its answer.
+        runtime = Runtime(device_name=self.device, alone=True)
         canvas_size = self.task.canvas_size([backbone.input_size])
-        runtime, method = self._runtime, TrainedMethod(steps=self.steps)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(self.seed, "learner"))
-            head = self.task.head(backbone)
-            passes = 0
-            if isinstance(head, torch.nn.Linear):
-                passes = sum(extract(backbone, split, canvas_size, self.device).computed for split in (self.task.train, self.task.val))
-            fit_head(head, backbone, self.task, Setting(seed=self.seed, canvas_size=canvas_size, runtime=runtime))
-        learner = SupervisedLearner(
-            Single(backbone, head), self.task, steps=self.steps, optimization=method.optimization(AUTO_RATES[0]), runtime=runtime
-        )
+        learner = self._learner(backbone, Setting(seed=self.seed, canvas_size=canvas_size, runtime=runtime), checkpoint.exists(), scored)
         batches = Batches(
             task=self.task,
             split=self.task.train,
             canvas_size=canvas_size,
-            batch_size=method.scheduled_batch_size(self.task),
+            batch_size=TrainedMethod().scheduled_batch_size(self.task),
             seed=derive(self.seed, "batches"),
             device=runtime.device,
         )
-        return _Training(learner, batches, canvas_size, passes=passes)
+
+        def counted(step: int) -> Batch:
+            batch = batches(step)
+            scored.forward_passes += len(batch)
+            return batch
+
+        def metrics() -> dict[str, float]:
+            scored.forward_passes += len(self.task.val)
+            return evaluate(learner.predictor(), self.task, self.task.val, canvas_size, runtime)[1]
+
+        plan = Plan(
+            seed=self.seed,
+            evaluate_every=self.rounds[-1],
+            until=until,
+            metric=self.task.metric,
+            checkpoint=checkpoint,
+            deadline=None if self.deadline is None else time.monotonic() + self.deadline - time.time(),
+        )
+        try:
+            history = train(learner, counted, metrics, plan, runtime)
+        except OutOfTime as error:
+            raise NotScoredInTime(str(error)) from error
+        found = [row[f"val_{self.task.metric}"] for row in history if row["step"] == until]
+        if not found:
+            raise DamagedCheckpoint(f"the checkpoint {checkpoint} is past step {until}, of which nothing is known")
+        return found[0]
+
+    def _learner(self, backbone: Backbone, setting: Setting, begun: bool, scored: Scored) -> SupervisedLearner:
+        """A learner to be trained from the start, or to be filled from a checkpoint where the training has begun."""
+        method = TrainedMethod(steps=self.rounds[-1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, "learner"))
+            head = self.task.head(backbone)
+            if isinstance(head, torch.nn.Linear) and not begun:
+                for split in (self.task.train, self.task.val):
+                    scored.forward_passes += extract(backbone, split, setting.canvas_size, self.device).computed
+                fit_head(head, backbone, self.task, setting)
+        return SupervisedLearner(
+            Single(backbone, head),
+            self.task,
+            steps=self.rounds[-1],
+            optimization=method.optimization(AUTO_RATES[0]),
+            runtime=setting.runtime,
+        )
+
+    def _memory(self, hub: Hub, name: str) -> Memory:
+        size = hub[name].size_within(self.input_size)
+        return Memory(hub.fingerprint(name, size), self.task.canvas_size([size]), self.task, self.seed)
+
+    def _checkpoint(self, memory: Memory) -> Path:
+        return cache_folder() / "trainings" / f"{memory.key}-{'-'.join(map(str, self.rounds))}" / "checkpoint.pt"
+
+
+def tune_all(tuning: ShortTuning, hub: Hub, until: int, engine: Engine | None, on_event: Listener) -> dict[str, Scored]:
+    """Train every model of a hub until so many steps are made: one after another in this process, or as jobs of an engine.
+
+    Returns:
+        Scores by model.
+    """
+    results: dict[str, Scored] = {}
+    score = partial(tuning.score, hub=hub, until=until)
+    for position, scored in (engine or OneProcess()).do(score, hub.names, threads=torch.get_num_threads()):
+        name = hub.names[position]
+        results[name] = scored
+        scored.tell(on_event)
+        on_event(Event("short fine-tuning", len(results), len(hub), name))
+    return {name: results[name] for name in hub.names}

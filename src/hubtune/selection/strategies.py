@@ -44,7 +44,8 @@ STRATEGIES: dict[str, Strategy] = {
 }
 _CONFIGURED = (SuccessiveHalving, FewSteps, MetaLearned, MeanRank)
 AUTO = "auto"
-"""The strategy that goes with the task: ``hybrid-linear`` for classes, ``few-steps`` for whatever else is predicted."""
+"""The strategy that goes with the task."""
+FOR_CLASSES, FOR_THE_REST = "hybrid-linear", "few-steps"
 
 
 def strategy_for(task: Task, strategy: str | Strategy) -> Strategy:
@@ -54,7 +55,7 @@ def strategy_for(task: Task, strategy: str | Strategy) -> Strategy:
         UnknownNameError: no such strategy.
     """
     if strategy == AUTO:
-        strategy = "hybrid-linear" if task.kind == Classification.kind else "few-steps"
+        strategy = FOR_CLASSES if task.kind == Classification.kind else FOR_THE_REST
     return strategy_named(strategy) if isinstance(strategy, str) else strategy
 
 

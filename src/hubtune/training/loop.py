@@ -51,6 +51,8 @@ class Plan:
     seed: int
     evaluate_every: int
     """Steps between evaluations on the validation split."""
+    until: int | None = None
+    """Step after which to pause, with an evaluation and a checkpoint; None goes on to the learner's last."""
     patience: int | None = None
     """Evaluations without a better metric after which training stops; None never stops."""
     keep_best: bool = False
@@ -82,7 +84,7 @@ def train(
     plan: Plan,
     runtime: Runtime,
 ) -> list[dict[str, float]]:
-    """Train for ``learner.steps`` steps, or until validation says stop.
+    """Train for ``learner.steps`` steps, or until validation says stop, or the plan says pause.
 
     An interrupted training that is started again with the same checkpoint ends as if it had not been interrupted.
 
@@ -103,14 +105,17 @@ def train(
     if plan.checkpoint is not None and plan.checkpoint.exists():
         _restore(plan.checkpoint, learner, state, runtime)
     saved = time.monotonic()
+    end = min(plan.until or learner.steps, learner.steps)
+    pauses = end < learner.steps
     with _held_interrupts() as interrupted, torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
-        while state.step < learner.steps and not (plan.patience and state.since_best >= plan.patience):
+        while state.step < end and not (plan.patience and state.since_best >= plan.patience):
             _one_step(learner, batches, state, plan, runtime)
-            last = state.step == learner.steps
+            last = state.step == end
             if last or state.step % plan.evaluate_every == 0:
                 _evaluate(learner, evaluate, state, plan, runtime)
             late = plan.deadline is not None and runtime.on_main(lambda: time.monotonic() > plan.deadline)  # pyright: ignore
-            if not last and (late or interrupted.is_set() or time.monotonic() - saved > plan.checkpoint_seconds):
+            due = late or interrupted.is_set() or time.monotonic() - saved > plan.checkpoint_seconds
+            if (pauses and last) or (due and not last):
                 _save(plan.checkpoint, learner, state, runtime)
                 saved = time.monotonic()
             if interrupted.is_set():
@@ -119,6 +124,8 @@ def train(
                 _keep_best(learner, state)
                 message = f"the time limit was reached at step {state.step} of {learner.steps}; the same command goes on from there"
                 raise OutOfTime(message, state.history)
+        if pauses and state.step == end:
+            return state.history
         _keep_best(learner, state)
         learner.finish(batches(step) for step in range(state.step, state.step + 50))
     if interrupted.is_set():

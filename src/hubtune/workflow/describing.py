@@ -13,7 +13,7 @@ from hubtune.errors import unknown_name
 from hubtune.proxies import PROXIES
 from hubtune.rl import METHODS as POLICY_METHODS
 from hubtune.selection import STRATEGIES, strategy_named
-from hubtune.selection.strategies import settable
+from hubtune.selection.strategies import AUTO, FOR_CLASSES, FOR_THE_REST, settable
 from hubtune.workflow.methods import METHODS, method_class
 
 
@@ -55,16 +55,18 @@ def describe_method(name: str) -> Described:
 
 
 def describe_strategies() -> list[Described]:
-    """All strategies; those that are a proxy say what its number means."""
-    return [describe_strategy(name) for name in STRATEGIES]
+    """The default and all strategies; those that are a proxy say what its number means."""
+    return [describe_strategy(name) for name in (AUTO, *STRATEGIES)]
 
 
 def describe_strategy(name: str) -> Described:
-    """A strategy by its name or ``my.module:Thing``.
+    """A strategy by its name, "auto" or ``my.module:Thing``.
 
     Raises:
         UnknownNameError: there is none.
     """
+    if name == AUTO:
+        return Described(AUTO, f"The default: {FOR_CLASSES} for classes, {FOR_THE_REST} for whatever else is predicted.")
     found, proxy = _described(name, type(strategy_named(name))), name.removeprefix("hybrid-")
     if proxy in PROXIES:
         meaning = f"{PROXIES[proxy].meaning[0].upper()}{PROXIES[proxy].meaning[1:]}."

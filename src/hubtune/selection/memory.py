@@ -1,0 +1,37 @@
+"""Scores that are known: of one model on one task, small enough for a JSON file each."""
+
+import hashlib
+import json
+import os
+
+from hubtune.runs import cache_folder, temporary_beside
+from hubtune.tasks import Task
+
+SCORES_VERSION = 2
+"""Raised when a proxy computes something else under the same name."""
+
+
+class Memory:
+    """Scores of one model on one task, by name.
+
+    Proxies of one's own, ``my.module:name``, are not kept: nobody knows what they will compute tomorrow.
+    """
+
+    def __init__(self, fingerprint: str, canvas_size: int | None, task: Task, seed: int):
+        key = json.dumps([SCORES_VERSION, fingerprint, canvas_size, task.fingerprint, seed])
+        self.key = hashlib.sha256(key.encode()).hexdigest()[:32]
+        """Equal where all of these are."""
+        self._path = cache_folder() / "scores" / f"{self.key}.json"
+
+    def read(self) -> dict[str, float]:
+        try:
+            content = json.loads(self._path.read_text())
+            return {name: float(value) for name, value in content.items() if ":" not in name}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def write(self, scores: dict[str, float]) -> None:
+        temporary = temporary_beside(self._path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({name: value for name, value in scores.items() if ":" not in name}))
+        os.replace(temporary, self._path)

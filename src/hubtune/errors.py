@@ -52,12 +52,17 @@ class MissingExtraError(HubTuneError):
         super().__init__(f"{package} is not installed; it comes with an extra: pip install 'hubtune[{extra}]'")
 
 
-def of_model(name: str, error: Exception) -> HubTuneError:
-    """An error that one model ended in, whatever it was: the others go on."""
+def of_model(error: Exception, name: str | None = None) -> HubTuneError:
+    """An error that one model ended in, whatever it was: the others go on.
+
+    Args:
+        name: the model's; None where whoever tells of the error names it.
+    """
     if isinstance(error, HubTuneError):
         return error
     reason = (str(error).splitlines() or ["no reason given"])[0]
-    found = ModelError(f"{name}: {type(error).__name__}: {reason}; leave the model out by --where or --models if it stays so")
+    place = f"{name}: " if name else ""
+    found = ModelError(f"{place}{type(error).__name__}: {reason}; leave the model out by --where or --models if it stays so")
     found.__cause__ = error
     return found
 

@@ -64,6 +64,8 @@ def test_search_table_puts_failures_last_and_keeps_names_whole(make_record):
     scores = [float(line.split()[2]) for line in text.splitlines()[1:5]]
     assert scores == sorted(scores, reverse=True)
     assert text.splitlines()[5].split()[-1] == "failed"
+    late = [row | {"late": bool(row["error"])} for row in rows]
+    assert "no time left" in shown(report.search_table(late), width=140).splitlines()[5]
     assert all(row["name"] in shown(report.search_table(rows), width=50) for row in rows)
     with pytest.raises(RunError, match=r"rows\.0\.name"):
         report.search_table([{"score": 1.0}])

@@ -224,7 +224,8 @@ def test_time_that_is_up_ranks_what_was_scored_by_then(task, hub, monkeypatch):
     ranking = search(hub, task, "logme", budget="1 model, 1 h")
     late = [row for row in ranking.rows if row["error"]]
     assert 0 < len(late) < 3
-    assert all("the budget's seconds were spent" in row["error"] for row in late)
+    assert all(row["late"] and "the budget's seconds were spent" in row["error"] for row in late)
+    assert any(f"spent before {len(late)} of 3 models" in note for note in ranking.notes)
     assert all(deadline <= time.time() + 3600 for deadline in asked)
 
 

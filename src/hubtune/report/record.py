@@ -79,6 +79,8 @@ class Row(Part):
     rank: int | None = None
     seconds: float | None = None
     error: str | None = None
+    late: bool = False
+    """Whether the error is that time was up."""
     scores: dict[str, float] = {}
     predicted: float | None = None
     low: float | None = None

@@ -96,8 +96,9 @@ def _table(rows: list[Row], picks: set[str], limit: int) -> Table:
     ordered = sorted(rows, key=lambda row: row.place)
     table.columns[1].no_wrap, table.columns[1].min_width = True, max((cell_len(row.name) for row in ordered[:limit]), default=None)
     for place, row in enumerate(ordered[:limit], start=1):
-        failed = row.error is not None
-        note = Text("failed", style="red") if failed else Text("picked" if row.name in picks else "", style="green")
+        note = Text("picked" if row.name in picks else "", style="green")
+        if row.error is not None:
+            note = Text("no time left", style="yellow") if row.late else Text("failed", style="red")
         numbers = (score(row.score), *([expected(row)] if predicted else []), count(row.card.params), duration(row.seconds))
         table.add_row("" if row.score is None else str(row.rank or place), Text(row.name), *numbers, note)
     if len(ordered) > limit:

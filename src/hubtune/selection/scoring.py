@@ -160,7 +160,7 @@ def score_all(scoring: Scoring, hub: Hub, on_event: Listener) -> dict[str, Score
                 _settle(pending, on_event)
                 pending = (card.name, scored, scorer.submit(rest)) if rest else None
             except Exception as error:
-                scored.fail(of_model(card.name, error))
+                scored.fail(of_model(error, card.name))
                 scored.tell(on_event)
             tell.finish((position + 1) * images)
         _settle(pending, on_event)
@@ -194,7 +194,7 @@ def _settle(pending: tuple[str, Scored, Future] | None, on_event: Listener) -> N
         try:
             future.result()
         except Exception as error:
-            scored.fail(of_model(name, error))
+            scored.fail(of_model(error, name))
         scored.tell(on_event)
 
 

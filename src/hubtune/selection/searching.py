@@ -250,6 +250,10 @@ class _Search:
     def ranking(self, started: float) -> Ranking:
         """The answer."""
         failed = sorted(name for name, scored in self.found.items() if scored.error)
+        if late := sum(scored.late for scored in self.found.values()):
+            self.notes.append(
+                f"the budget's seconds were spent before {late} of {len(self.hub)} models were scored; more seconds go on there"
+            )
         picks = self.order[: self.picks]
         rows = [self._row(name, rank) for rank, name in enumerate(self.order, 1)] + [self._row(name, None) for name in failed]
         return Ranking(
@@ -283,6 +287,7 @@ class _Search:
             "rank": rank,
             "seconds": scored.seconds,
             "error": scored.error,
+            "late": scored.late,
             "predicted": predicted,
             "low": low,
             "high": high,

@@ -60,7 +60,7 @@ class ShortTuning:
         try:
             scored.scores[TUNED] = self._known(name, hub, until, scored)
         except Exception as error:
-            scored.fail(of_model(name, error))
+            scored.fail(of_model(error, name))
         scored.seconds = time.monotonic() - began
         return scored
 

@@ -97,7 +97,8 @@ class Plan:
                 if i not in best or self.score(outcome) > self.score(best[i]):
                     best[i] = outcome
             else:
-                label = f"{'+'.join(cell.models)} {json.dumps(_difference(cell.method, wanted[i].method))}"
+                difference = _difference(cell.method, wanted[i].method)
+                label = "+".join(cell.models) + (f" {json.dumps(difference)}" if difference else "")
                 errors[i][label] = TrainingError(outcome.record["error"]) if isinstance(outcome, Result) else outcome
         return [Outcome(result=best.get(i), errors=errors[i]) for i in range(len(wanted))]
 

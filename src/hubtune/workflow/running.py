@@ -110,7 +110,7 @@ def _do(job: Job, *, task: Task, work: Work, until: float | None) -> Result | Hu
         # Processes that share a training would wait for the one that failed.
         if work.runtime.processes > 1 and not isinstance(error, HubTuneError):
             raise
-        return of_model("+".join(cell.models), error)
+        return of_model(error)
 
 
 def _progress_path(work: Work, cell: Cell) -> Path:

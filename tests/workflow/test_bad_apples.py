@@ -36,11 +36,12 @@ def moody(hub, monkeypatch):
 
 
 def test_what_is_no_error_of_ours_is_told_of_its_model():
-    found = of_model("a", ValueError("bad\nworse"))
+    found = of_model(ValueError("bad\nworse"), "a")
     assert isinstance(found, ModelError)
     assert str(found).startswith("a: ValueError: bad; leave the model out")
     ours = ModelError("known")
-    assert of_model("a", ours) is ours
+    assert of_model(ours, "a") is ours
+    assert str(of_model(ValueError("bad"))).startswith("ValueError: bad")
 
 
 def test_a_search_names_a_model_that_fails_and_scores_the_others(task, moody):

@@ -251,9 +251,8 @@ class _Search:
         """The answer."""
         failed = sorted(name for name, scored in self.found.items() if scored.error)
         if late := sum(scored.late for scored in self.found.values()):
-            self.notes.append(
-                f"the budget's seconds were spent before {late} of {len(self.hub)} models were scored; more seconds go on there"
-            )
+            left = f"{late} of {len(self.hub)} models were scored"
+            self.notes.append(f"the budget's seconds were spent before {left}; the same search with more goes on from there")
         picks = self.order[: self.picks]
         rows = [self._row(name, rank) for rank, name in enumerate(self.order, 1)] + [self._row(name, None) for name in failed]
         return Ranking(

@@ -2,7 +2,7 @@
 
 Command:   python benchmarks/rl_atari.py [--sources Seaquest,Riverraid] [--source-steps 400000] [--games Gopher,Alien] [--steps 100000]
                                          [--seeds 2] [--methods scratch,fine-tune,knowledge-flow,zoo-tuning,hub-pathway] [--hours 8]
-           python benchmarks/rl_atari.py --sources Seaquest,Riverraid,Assault --games Gopher --methods hub-pathway --name three
+           python benchmarks/rl_atari.py --sources Seaquest,Riverraid,Alien:100000 --games Gopher --methods hub-pathway
            python benchmarks/rl_atari.py --source-steps 60 --steps 60 --seeds 1 --games Gopher --quick --name smoke     (two minutes)
            Needs the extra rl. An interrupted run goes on where it stopped, to the agent step; what is finished is not done again. It can
            be shared: start it twice with other --games, once the source policies are there.
@@ -10,7 +10,8 @@ Writes:    benchmarks/results/rl_atari.json (a row a training, as soon as it is 
 Source:    Shu et al. (2022), Figure 2: mean and variance over five seeds, sources Seaquest and Riverraid, k = 2.
 Setting:   Data-Efficient Rainbow with the settings of ``hubtune.rl.DataEfficientRainbow``. Source policies are trained from scratch with
            seed 0. Of the sources' heads the hidden layers are kept. With two sources and k = 2 every path is active, as in the paper; three
-           sources make the routing real. A policy's score is the mean of 100 games; "random" is a player of uniformly random actions.
+           sources make the routing real; the third may be a policy learnt from scratch in the comparison on another game, which is not
+           trained again. A policy's score is the mean of 100 games; "random" is a player of uniformly random actions.
 Differs:   the paper's sources are optimal policies, ours what 400,000 steps make of them (their scores are among the rows); it has five
            seeds and three games. Zoo-tuning and knowledge-flow take the convolutions of all sources and the head of the first one.
 Cost:      on one CPU core 36 minutes for 100,000 steps from scratch or from one policy, 1.6 times that for knowledge-flow, 1.5 for
@@ -48,7 +49,10 @@ CURVE_POINTS = 40
 
 
 class Results:
-    """Rows in a JSON file, written whole whenever one is added; several processes may add to one file."""
+    """Rows in a JSON file, written whole whenever one is added; several processes may add to one file.
+
+    A row that is added again keeps its role: a policy of the comparison may be another one's source.
+    """
 
     def __init__(self, path: Path):
         self._path = path
@@ -56,6 +60,7 @@ class Results:
     def add(self, row: dict[str, Any]) -> None:
         with lock(runs_folder() / f".{self._path.name}"):
             rows = json.loads(self._path.read_text(encoding="utf-8"))["rows"] if self._path.exists() else []
+            row |= {"role": old["role"] for old in rows if old["id"] == row["id"]}
             rows = [old for old in rows if old["id"] != row["id"]] + [row]
             temporary = temporary_beside(self._path)
             temporary.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n", encoding="utf-8")
@@ -139,7 +144,7 @@ def play_at_random(game: str, settings: Scratch, results: Results) -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", default="Seaquest,Riverraid")
+    parser.add_argument("--sources", default="Seaquest,Riverraid", help="GAME or GAME:STEPS, separated by commas")
     parser.add_argument("--source-steps", type=int, default=400_000)
     parser.add_argument("--games", default="Gopher,Alien")
     parser.add_argument("--steps", type=int, default=100_000)
@@ -149,6 +154,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short games and few evaluations, to see that it runs")
     parser.add_argument("--name", default="rl_atari", help="of the results' file")
     return parser.parse_args()
+
+
+def source_of(text: str, steps: int, fields: dict[str, Any]) -> Training:
+    """A source policy of "GAME" or "GAME:STEPS", trained from scratch with seed 0."""
+    game, _, own = text.partition(":")
+    return Training(game=game, method=Scratch(steps=int(own or steps), **fields))
 
 
 def names(text: str) -> list[str]:
@@ -163,13 +174,13 @@ def main() -> None:
     # The learning curve is that of the games of the training; an evaluation on the way is only a look.
     fields = {"test_episodes": TEST_EPISODES, "evaluate_every": 50_000} | (QUICK if arguments.quick else {})
     try:
-        source = Scratch(steps=arguments.source_steps, **fields)
-        folders = [do(Training(game=game, method=source), "source", deadline, results) for game in names(arguments.sources)]
+        wanted = [source_of(text, arguments.source_steps, fields) for text in names(arguments.sources)]
+        folders = [do(training, "source", deadline, results) for training in wanted]
         sources = open_policies(folders)
         methods: list[PolicyMethod] = [policy_method(name, {"steps": arguments.steps, **fields}) for name in names(arguments.methods)]
         seeds = range(arguments.seeds)
         for game in names(arguments.games):
-            play_at_random(game, source, results)
+            play_at_random(game, Scratch(**fields), results)
             # All methods from one seed before the next one: an experiment that is cut short is a comparison all the same.
             for seed in seeds:
                 for training in plan_trainings(game, methods, sources, [seed]):

@@ -60,10 +60,10 @@ class Results:
     def add(self, row: dict[str, Any]) -> None:
         with lock(runs_folder() / f".{self._path.name}"):
             rows = json.loads(self._path.read_text(encoding="utf-8"))["rows"] if self._path.exists() else []
-            row |= {"role": old["role"] for old in rows if old["id"] == row["id"]}
-            rows = [old for old in rows if old["id"] != row["id"]] + [row]
+            known = {old["id"]: old for old in rows}
+            known[row["id"]] = row | {"role": known.get(row["id"], row)["role"]}
             temporary = temporary_beside(self._path)
-            temporary.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps({"torch": torch.__version__, "rows": [*known.values()]}, indent=1) + "\n", encoding="utf-8")
             temporary.replace(self._path)
 
 

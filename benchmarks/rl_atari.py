@@ -172,7 +172,7 @@ def main() -> None:
     deadline = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     results = Results(RESULTS / f"{arguments.name}.json")
     # The learning curve is that of the games of the training; an evaluation on the way is only a look.
-    fields = {"test_episodes": TEST_EPISODES, "evaluate_every": 50_000} | (QUICK if arguments.quick else {})
+    fields: dict[str, Any] = {"test_episodes": TEST_EPISODES, "evaluate_every": 50_000} | (QUICK if arguments.quick else {})
     try:
         wanted = [source_of(text, arguments.source_steps, fields) for text in names(arguments.sources)]
         folders = [do(training, "source", deadline, results) for training in wanted]

@@ -6,7 +6,7 @@ Command:   python benchmarks/rl_atari.py [--sources Seaquest,Riverraid] [--sourc
            python benchmarks/rl_atari.py --source-steps 60 --steps 60 --seeds 1 --games Gopher --quick --name smoke     (two minutes)
            Needs the extra rl. An interrupted run goes on where it stopped, to the agent step; what is finished is not done again. It can
            be shared: start it twice with other --games, once the source policies are there.
-Writes:    benchmarks/results/rl_atari.json (a row a training, as soon as it is finished), and a page for each game among the runs
+Writes:    benchmarks/results/rl_atari.json (a row a training, as soon as it is finished) and .md, and a page for each game among the runs
 Source:    Shu et al. (2022), Figure 2: mean and variance over five seeds, sources Seaquest and Riverraid, k = 2.
 Setting:   Data-Efficient Rainbow with the settings of ``hubtune.rl.DataEfficientRainbow``. Source policies are trained from scratch with
            seed 0. Of the sources' heads the hidden layers are kept. With two sources and k = 2 every path is active, as in the paper; three
@@ -46,6 +46,7 @@ QUICK = {"learn_from": 30, "test_episodes": 1, "episode_frames": 400}
 TEST_EPISODES = 100
 CURVE_POINTS = 40
 """Points of a curve that a row keeps."""
+QUARTERS = 4
 
 
 class Results:
@@ -65,6 +66,37 @@ class Results:
             temporary = temporary_beside(self._path)
             temporary.write_text(json.dumps({"torch": torch.__version__, "rows": [*known.values()]}, indent=1) + "\n", encoding="utf-8")
             temporary.replace(self._path)
+            self._path.with_suffix(".md").write_text(table([*known.values()]), encoding="utf-8")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Per game and method: the scores of the policies, their mean among people, and the learning curves on their way."""
+    share = " | ".join(f"at {100 * quarter // QUARTERS} %" for quarter in range(1, QUARTERS + 1))
+    lines = [
+        "Scores: means of 100 games played by the last policy, one a seed. At a quarter, a half, ...: the mean score of the last ten games of the training by then, over the seeds.",
+        "",
+        f"| game | agent steps | method | scores | mean | % of a person | {share} | steps/s |",
+        "| --- " * 6 + "| ---: " * (QUARTERS + 1) + "|",
+    ]
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["role"] == "transfer", row["game"], row.get("steps", 0), row["label"]), []).append(row)
+    for (_, game, steps, label), found in sorted(groups.items()):
+        found.sort(key=lambda row: row.get("seed", 0))
+        mean, normalised = fmean(row["score"] for row in found), [row["human_normalised"] for row in found]
+        person = "" if None in normalised else f"{100 * fmean(normalised):.1f}"
+        curve = [_at([row.get("curve", []) for row in found], quarter) for quarter in range(1, QUARTERS + 1)]
+        speed = f"{fmean(row['steps_per_second'] for row in found):.1f}" if "steps_per_second" in found[0] else ""
+        scores = ", ".join(f"{row['score']:.0f}" for row in found)
+        lines.append(f"| {game} | {steps or ''} | {label} | {scores} | {mean:.0f} | {person} | {' | '.join(curve)} | {speed} |")
+    return "\n".join(lines) + "\n"
+
+
+def _at(curves: list[list[float | None]], quarter: int) -> str:
+    """The mean over seeds after so many quarters of the training; nothing where no game was finished by then."""
+    values = [curve[len(curve) * quarter // QUARTERS - 1] for curve in curves if curve]
+    known = [value for value in values if value is not None]
+    return f"{fmean(known):.0f}" if known else ""
 
 
 def row_of(record: dict[str, Any], role: str) -> dict[str, Any]:

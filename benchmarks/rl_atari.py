@@ -73,7 +73,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Per game and method: the scores of the policies, their mean among people, and the learning curves on their way."""
     share = " | ".join(f"at {100 * quarter // QUARTERS} %" for quarter in range(1, QUARTERS + 1))
     lines = [
-        "Scores: means of 100 games played by the last policy, one a seed. At a quarter, a half, ...: the mean score of the last ten games of the training by then, over the seeds.",
+        "Scores: means of 100 games played by the last policy, one a seed. At a quarter, a half, ...: the mean score of the last ten",
+        "games of the training by then, over the seeds.",
         "",
         f"| game | agent steps | method | scores | mean | % of a person | {share} | steps/s |",
         "| --- " * 6 + "| ---: " * (QUARTERS + 1) + "|",

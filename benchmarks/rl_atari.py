@@ -35,7 +35,7 @@ from hubtune.rl import PolicyMethod, Scratch, evaluate, learn, open_policies, po
 from hubtune.rl.experiment import POINTS, game_curve, plan_trainings
 from hubtune.rl.running import Training, finished, train_policy
 from hubtune.rl.scores import human_normalised
-from hubtune.rl.world import world_named
+from hubtune.rl.world import full_name, world_named
 from hubtune.runs import lock, runs_folder, temporary_beside
 from hubtune.training.cells import Work
 from hubtune.training.loop import Diverged
@@ -52,7 +52,7 @@ QUARTERS = 4
 class Results:
     """Rows in a JSON file, written whole whenever one is added; several processes may add to one file.
 
-    A row that is added again keeps its role: a policy of the comparison may be another one's source.
+    A policy of the comparison may be another one's source as well: it stays in the comparison.
     """
 
     def __init__(self, path: Path):
@@ -62,7 +62,8 @@ class Results:
         with lock(runs_folder() / f".{self._path.name}"):
             rows = json.loads(self._path.read_text(encoding="utf-8"))["rows"] if self._path.exists() else []
             known = {old["id"]: old for old in rows}
-            known[row["id"]] = row | {"role": known.get(row["id"], row)["role"]}
+            before = known.get(row["id"], row)
+            known[row["id"]] = row | {"role": max(row["role"], before["role"])}  # "transfer" is after "source"
             temporary = temporary_beside(self._path)
             temporary.write_text(json.dumps({"torch": torch.__version__, "rows": [*known.values()]}, indent=1) + "\n", encoding="utf-8")
             temporary.replace(self._path)
@@ -192,7 +193,7 @@ def parsed() -> argparse.Namespace:
 def source_of(text: str, steps: int, fields: dict[str, Any]) -> Training:
     """A source policy of "GAME" or "GAME:STEPS", trained from scratch with seed 0."""
     game, _, own = text.partition(":")
-    return Training(game=game, method=Scratch(steps=int(own or steps), **fields))
+    return Training(game=full_name(game), method=Scratch(steps=int(own or steps), **fields))
 
 
 def names(text: str) -> list[str]:

@@ -52,17 +52,12 @@ class MissingExtraError(HubTuneError):
         super().__init__(f"{package} is not installed; it comes with an extra: pip install 'hubtune[{extra}]'")
 
 
-def of_model(error: Exception, name: str | None = None) -> HubTuneError:
-    """An error that one model ended in, whatever it was: the others go on.
-
-    Args:
-        name: the model's; None where whoever tells of the error names it.
-    """
+def of_model(error: Exception) -> HubTuneError:
+    """An error that one model ended in, whatever it was: the others go on. Whoever tells of it names the model."""
     if isinstance(error, HubTuneError):
         return error
     reason = (str(error).splitlines() or ["no reason given"])[0]
-    place = f"{name}: " if name else ""
-    found = ModelError(f"{place}{type(error).__name__}: {reason}; leave the model out by --where or --models if it stays so")
+    found = ModelError(f"{type(error).__name__}: {reason}; leave the model out by --where or --models if it stays so")
     found.__cause__ = error
     return found
 

@@ -1,7 +1,9 @@
 """What a search says beyond its picks, what it may spend, and what it needs to do again after a change."""
 
 import dataclasses
+import errno
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 import hubtune as ht
 from hubtune.engines import SideBySide
-from hubtune.errors import ConfigurationError, DataError, SearchError, UnknownNameError
+from hubtune.errors import ConfigurationError, DataError, RunError, SearchError, UnknownNameError
 from hubtune.runs import cache_folder
 from hubtune.selection import search, short_tuning, strategy_named
 from hubtune.selection.halving import TUNED, FewSteps, SuccessiveHalving
@@ -171,6 +173,46 @@ def test_a_training_that_time_cut_short_goes_on_from_there(task, hub, monkeypatc
     assert found.forward_passes == 2 * 32 + len(task.val)
 
 
+def test_a_search_whose_time_is_up_within_a_training_loads_nothing_more_and_loses_nothing(task, hub, monkeypatch):
+    strategy, train, load = FewSteps(steps=(3,), margin=0), short_tuning.train, type(hub).load
+    loaded, over = [], []
+
+    def second_is_late(learner, batches, evaluate, plan, runtime):
+        if plan.deadline is not None and len(loaded) == 2:
+            over.append(True)
+            plan = dataclasses.replace(plan, deadline=time.monotonic() - 1)
+        return train(learner, batches, evaluate, plan, runtime)
+
+    def noted(self, name, *arguments, **options):
+        loaded.append(name)
+        return load(self, name, *arguments, **options)
+
+    search(hub, task, "logme")  # fingerprints and features are known from now on
+    monkeypatch.setattr(short_tuning, "train", second_is_late)
+    monkeypatch.setattr(short_tuning, "check_time", lambda deadline: check_time(0.0 if deadline and over else deadline))
+    monkeypatch.setattr(type(hub), "load", noted)
+    first = search(hub, task, strategy, budget="1 model, 1 h")
+    assert first.late
+    assert len(loaded) == 2
+    assert [row["late"] for row in first.rows] == [False, True, True]
+    assert "no time left" in repr(first)
+    assert any("2 of 3 models were not scored: the budget's seconds were spent" in note for note in first.notes)
+    loaded.clear()
+    over.clear()
+    with pytest.raises(SearchError, match="only 2 of the hub's 3 models could be scored.*seconds were spent"):
+        search(hub, task, strategy, budget="3 models, 1 h")
+    assert search(hub, task, strategy, budget=1).forward_passes == 2 * 32 + len(task.val)  # the third goes on after its first step
+
+
+def test_a_cache_that_cannot_be_written_ends_a_search_by_steps(task, hub, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hubtune.selection.memory.os", SimpleNamespace(replace=full))
+    with pytest.raises(RunError, match=r"scores cannot be written.*No space left on device.*HUBTUNE_CACHE"):
+        search(hub, task, FewSteps(steps=(1,)), budget=1)
+
+
 def test_a_damaged_checkpoint_of_a_search_is_set_aside(task, hub):
     tuning, name = ShortTuning(task=task, rounds=(1, 2)), hub.names[0]
     tuning.score(name, hub=hub, until=1)
@@ -180,8 +222,8 @@ def test_a_damaged_checkpoint_of_a_search_is_set_aside(task, hub):
         found = tuning.score(name, hub=hub, until=2)
     assert found.error is None
     assert found.forward_passes == 2 * 32 + len(task.val)
-    tuning.forget(hub.names, hub)
-    assert not list((cache_folder() / "trainings").iterdir())
+    short_tuning.forget(found.checkpoint)
+    assert not checkpoints()
 
 
 def test_a_search_by_steps_on_workers_finds_the_same(task, hub, monkeypatch, tmp_path):
@@ -225,7 +267,7 @@ def test_time_that_is_up_ranks_what_was_scored_by_then(task, hub, monkeypatch):
     late = [row for row in ranking.rows if row["error"]]
     assert 0 < len(late) < 3
     assert all(row["late"] and "the budget's seconds were spent" in row["error"] for row in late)
-    assert any(f"spent before {len(late)} of 3 models" in note for note in ranking.notes)
+    assert any(f"{len(late)} of 3 models were not scored" in note for note in ranking.notes)
     assert all(deadline <= time.time() + 3600 for deadline in asked)
 
 

@@ -12,6 +12,7 @@ import hubtune as ht
 from hubtune.errors import ConfigurationError, HubTuneError, ModelError, of_model
 from hubtune.hub.module import ModuleBackbone
 from hubtune.runs import runs_folder
+from hubtune.workflow.rounds import _one_text
 
 PROBE = ht.LinearProbe()
 
@@ -36,12 +37,11 @@ def moody(hub, monkeypatch):
 
 
 def test_what_is_no_error_of_ours_is_told_of_its_model():
-    found = of_model(ValueError("bad\nworse"), "a")
+    found = of_model(ValueError("bad\nworse"))
     assert isinstance(found, ModelError)
-    assert str(found).startswith("a: ValueError: bad; leave the model out")
+    assert str(found).startswith("ValueError: bad; leave the model out")
     ours = ModelError("known")
-    assert of_model(ours, "a") is ours
-    assert str(of_model(ValueError("bad"))).startswith("ValueError: bad")
+    assert of_model(ours) is ours
 
 
 def test_a_search_names_a_model_that_fails_and_scores_the_others(task, moody):
@@ -58,6 +58,11 @@ def test_a_tune_names_a_model_that_fails_and_hands_over_the_others(task, moody):
     assert any(warning.startswith("moody") and "not today" in warning for warning in run.record["warnings"])
     with pytest.raises(HubTuneError, match="moody: RuntimeError: not today"):
         ht.tune(task, moody.subset(["moody"]), method=PROBE, workers=1)
+
+
+def test_errors_of_a_comparison_name_their_models_where_they_differ():
+    assert _one_text({"a": "broken", "b": "broken"}) == "broken"
+    assert _one_text({"a": "broken", "b": "torn", "c": "broken"}) == "a, c: broken; b: torn"
 
 
 @pytest.mark.parametrize("method", [PROBE, ht.FineTune(), ht.HubPathway(top_k=1), ht.Aft(student="mine")])

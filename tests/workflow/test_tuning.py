@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 import hubtune as ht
-from hubtune.errors import ConfigurationError, RunError, TrainingError, UnknownNameError
+from hubtune.errors import ConfigurationError, RunError, SearchError, TrainingError, UnknownNameError
 from hubtune.runs import runs_folder
+from hubtune.selection import scoring
+from hubtune.selection.scoring import check_time
 from hubtune.workflow import estimate, method_named
 
 QUICK = {"steps": 20, "batch_size": 12}
@@ -212,3 +214,18 @@ def test_a_hub_emptied_by_a_filter_is_said(task, hub):
 def test_a_budget_that_cannot_be_met_is_said(task, hub, budget):
     with pytest.raises(ConfigurationError, match="expected 1 to 3"):
         ht.search(hub, task, budget=budget)
+
+
+def test_a_time_limit_holds_for_the_search_too(task, hub, monkeypatch):
+    method = ht.LinearProbe()
+    with pytest.raises(TrainingError, match="the time limit came before the search was done"):
+        ht.tune(task, hub, method=method, budget=1, workers=1, time_limit=1e-6)
+    with pytest.raises(TrainingError, match="the time limit came before the search was done"):
+        ht.compare(task, hub, [method], budget=1, workers=1, time_limit=1e-6)
+    with pytest.raises(SearchError, match="budget's seconds were spent"):
+        ht.tune(task, hub, method=method, budget="1 model, 0.000001 s", workers=1, time_limit=1000)
+    looks = []
+    monkeypatch.setattr(scoring, "check_time", lambda deadline: looks.append(deadline) or check_time(0.0 if len(looks) > 6 else deadline))
+    with pytest.raises(TrainingError, match="the same command with more time goes on from there"):
+        ht.tune(task, hub, method=method, budget=1, workers=1, time_limit=1000)
+    assert len(looks) > 6

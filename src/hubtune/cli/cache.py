@@ -1,4 +1,4 @@
-"""``hubtune cache``: features, scores and fingerprints of models that are kept."""
+"""``hubtune cache``: features, scores, begun trainings and fingerprints of models that are kept."""
 
 from typing import Annotated
 

@@ -76,7 +76,7 @@ def extract(
             try:
                 _forward(backbone, split, rows, canvas_size, device, batch_size, on_progress, parts)
             finally:  # what a deadline or Ctrl-C cut short is kept
-                tensors = _joined(parts, backbone.card.name)
+                tensors = _joined(parts)
                 if parts:
                     cache.write([split.image_keys[row] for row in rows[: len(tensors["embeddings"])]], tensors)
             for name, value in tensors.items():
@@ -110,7 +110,7 @@ def _forward(backbone, split: Split, rows: list[int], canvas_size, device, batch
         on_progress(len(batch))
 
 
-def _joined(parts: list[dict[str, Tensor]], name: str) -> dict[str, Tensor]:
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     if not parts:
         return {}
     tensors = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
@@ -118,7 +118,7 @@ def _joined(parts: list[dict[str, Tensor]], name: str) -> dict[str, Tensor]:
     bad = int((~torch.isfinite(embeddings).all(1)).sum())
     if bad:
         raise ModelError(
-            f"{name} yields NaN or infinite features on {bad} of {len(embeddings)} images; "
-            "its weights may be damaged or its preprocessing wrong: leave it out with --where, or repair its files"
+            f"NaN or infinite features on {bad} of {len(embeddings)} images; the model's weights may be damaged or its preprocessing "
+            "wrong: leave it out with --where, or repair its files"
         )
     return tensors

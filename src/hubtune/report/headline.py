@@ -37,10 +37,12 @@ def _search_sentence(record: Record) -> str | None:
     if not record.search or not record.search.rows:
         return None
     rows, picks = record.search.rows, record.search.picks
-    failed = sum(row.error is not None for row in rows)
+    late = sum(row.late for row in rows)
+    failed = sum(row.error is not None for row in rows) - late
     models = f"{len(rows)} model{'s' * (len(rows) != 1)}"
     picked = f"{record.search.strategy or 'the search'} picked {several(picks)}" if picks else "none was picked"
-    return f"Of {models}, {picked}" + (f"; {failed} could not be scored." if failed else ".")
+    left_out = (f"; {failed} could not be scored" if failed else "") + (f"; time was up before {late} were scored" if late else "")
+    return f"Of {models}, {picked}{left_out}."
 
 
 def _result_sentence(record: Record) -> str | None:

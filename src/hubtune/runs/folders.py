@@ -18,7 +18,7 @@ def _folder(variable: str, fallback: Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """The folder of features and scores: all of it can be computed again.
+    """The folder of features, scores and trainings that a search has begun: all of it can be computed again.
 
     Raises:
         RunError: the folder cannot be made or written to.

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 
-from hubtune.runs import cache_folder, temporary_beside
+from hubtune.errors import RunError
+from hubtune.runs import cache_folder, cause_of, temporary_beside
 from hubtune.tasks import Task
 
 SCORES_VERSION = 2
@@ -30,8 +31,19 @@ class Memory:
         except (OSError, ValueError, AttributeError):
             return {}
 
-    def write(self, scores: dict[str, float]) -> None:
+    def add(self, scores: dict[str, float]) -> None:
+        """Keep these beside what is known.
+
+        Raises:
+            RunError: the cache cannot be written, such as on a full disk.
+        """
         temporary = temporary_beside(self._path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({name: value for name, value in scores.items() if ":" not in name}))
-        os.replace(temporary, self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self.read() | {name: value for name, value in scores.items() if ":" not in name}))
+            os.replace(temporary, self._path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunError(
+                f"scores cannot be written to {self._path.parent} ({cause_of(error)}); free some space or set HUBTUNE_CACHE"
+            ) from error

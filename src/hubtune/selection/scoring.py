@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -35,6 +36,8 @@ class Scored:
     """Images run through the model; those a cache knew are not counted."""
     share: float = 1.0
     """Of the task's images, that the scores were measured on."""
+    checkpoint: Path | None = None
+    """Of a training that may go on in a later round."""
     notes: list[str] = field(default_factory=list)
     """Proxies beside those of the strategy that this model has no score of, and why."""
 
@@ -43,10 +46,10 @@ class Scored:
         self.error = str(error)
         self.late = isinstance(error, NotScoredInTime)
 
-    def tell(self, on_event: Listener) -> None:
-        """Tell what went wrong, and the notes. That time was up is told once, not for every model."""
+    def tell(self, name: str, on_event: Listener) -> None:
+        """Tell what went wrong with the model of this name, and the notes. That time was up is told once, not for every model."""
         if self.error and not self.late:
-            on_event(Event("note", detail=f"left out: {self.error}"))
+            on_event(Event("note", detail=f"left out: {name}: {self.error}"))
         for note in self.notes:
             on_event(Event("note", detail=note))
 
@@ -124,7 +127,7 @@ class Scoring:
                                 raise
                             scored.notes.append(f"{card.name}: no score by {name}: {error}")
             finally:
-                memory.write(values)
+                memory.add(values)
             scored.scores = {name: values[name] for name in self.asked if name in values}
             scored.seconds += time.monotonic() - began
 
@@ -160,8 +163,8 @@ def score_all(scoring: Scoring, hub: Hub, on_event: Listener) -> dict[str, Score
                 _settle(pending, on_event)
                 pending = (card.name, scored, scorer.submit(rest)) if rest else None
             except Exception as error:
-                scored.fail(of_model(error, card.name))
-                scored.tell(on_event)
+                scored.fail(of_model(error))
+                scored.tell(card.name, on_event)
             tell.finish((position + 1) * images)
         _settle(pending, on_event)
     finally:
@@ -182,7 +185,7 @@ def score_on(engine: Engine, scoring: Scoring, hub: Hub, on_event: Listener) -> 
     for position, scored in engine.do(score, hub.names, threads=torch.get_num_threads()):
         name = hub.names[position]
         results[name] = scored
-        scored.tell(on_event)
+        scored.tell(name, on_event)
         on_event(Event("search", len(results) * images, len(hub) * images, name))
     return {name: results[name] for name in hub.names}
 
@@ -194,8 +197,8 @@ def _settle(pending: tuple[str, Scored, Future] | None, on_event: Listener) -> N
         try:
             future.result()
         except Exception as error:
-            scored.fail(of_model(error, name))
-        scored.tell(on_event)
+            scored.fail(of_model(error))
+        scored.tell(name, on_event)
 
 
 @dataclass

@@ -19,10 +19,12 @@ from hubtune.selection.past_runs import PastRun, cells, past_runs
 from hubtune.selection.predicting import PredictionError, Predictions, TaskFacts, predict
 from hubtune.selection.ranking import Ranking
 from hubtune.selection.rounds import Round, Staged, part, within
-from hubtune.selection.scoring import Scored, Scoring, score_all, score_on
-from hubtune.selection.short_tuning import ShortTuning, tune_all
+from hubtune.selection.scoring import NotScoredInTime, Scored, Scoring, score_all, score_on
+from hubtune.selection.short_tuning import ShortTuning, forget, tune_all
 from hubtune.selection.strategies import AUTO, IMAGENET, Strategy, TaskAgnostic, strategy_for
 from hubtune.tasks import Task
+
+TIME_SPENT = "the budget's seconds were spent before their turn; the same search with more goes on from there"
 
 
 def search(
@@ -108,6 +110,8 @@ class _Search:
     order: list[str] = field(default_factory=list)
     """Models that could be scored, best first."""
     forward_passes: int = 0
+    late: bool = False
+    """Whether the budget's seconds were spent before everything was compared."""
     predictions: Predictions | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -127,13 +131,14 @@ class _Search:
         for one in rounds:
             if not self._score(hub, one):
                 self.notes.append("the budget's seconds were spent before the last comparison; the one before it decides")
+                self.late = True
                 break
             ranked = self._rank(hub)
             self.order = ranked + eliminated
             self._check_enough()
             left = ranked[: one.keep]
             if one.steps:
-                self._tuning.forget([name for name in hub.names if name not in left or one is rounds[-1]], hub)
+                self._forget([name for name in hub.names if name not in left or one is rounds[-1]])
             eliminated = self.order[len(left) :]
             if not left:
                 self.notes.append("no model is left for the next comparison; the one before it decides")
@@ -193,6 +198,7 @@ class _Search:
         if self.found and any(now.late for now in scored.values()):
             return False
         self.found |= scored
+        self.late = any(now.late for now in scored.values())
         return True
 
     @cached_property
@@ -203,11 +209,17 @@ class _Search:
             task=self.task, rounds=rounds, input_size=self.input_size, seed=self.seed, device=self.device, deadline=self.deadline
         )
 
+    def _forget(self, names: Sequence[str]) -> None:
+        """Delete the trainings of models that do not go on; those that time cut short do, in a search with more of it."""
+        for scored in map(self.found.__getitem__, names):
+            if scored.checkpoint is not None and not scored.late:
+                forget(scored.checkpoint)
+
     def _rank(self, hub: Hub) -> list[str]:
         usable = [card for card in hub if not self.found[card.name].error]
         if all(scored.error for scored in self.found.values()):
             reasons = "\n  ".join(f"{name}: {scored.error}" for name, scored in self.found.items() if scored.error)
-            raise SearchError(f"none of the hub's {len(self.hub)} models could be scored:\n  {reasons}")
+            raise (NotScoredInTime if self.late else SearchError)(f"none of the hub's {len(self.hub)} models could be scored:\n  {reasons}")
         scores = {name: scored.scores for name, scored in self.found.items()}
         if getattr(self.strategy, "predicts", False):
             self._predict()
@@ -219,10 +231,11 @@ class _Search:
 
     def _check_enough(self) -> None:
         found = len(self.order)
-        if self.as_many_as_in_time and any(scored.late for scored in self.found.values()):
+        if self.as_many_as_in_time and self.late:
             self.picks = min(self.picks, found)
         if found < self.picks:
-            raise SearchError(f"only {found} of the hub's {len(self.hub)} models could be scored, fewer than the budget of {self.picks}")
+            few = f"only {found} of the hub's {len(self.hub)} models could be scored, fewer than the budget of {self.picks}"
+            raise NotScoredInTime(f"{few}: {TIME_SPENT}") if self.late else SearchError(few)
 
     def _predict(self) -> None:
         """What past runs let one expect of each model that could be scored; a note says why where they do not tell."""
@@ -251,8 +264,7 @@ class _Search:
         """The answer."""
         failed = sorted(name for name, scored in self.found.items() if scored.error)
         if late := sum(scored.late for scored in self.found.values()):
-            left = f"{late} of {len(self.hub)} models were scored"
-            self.notes.append(f"the budget's seconds were spent before {left}; the same search with more goes on from there")
+            self.notes.append(f"{late} of {len(self.hub)} models were not scored: {TIME_SPENT}")
         picks = self.order[: self.picks]
         rows = [self._row(name, rank) for rank, name in enumerate(self.order, 1)] + [self._row(name, None) for name in failed]
         return Ranking(
@@ -262,6 +274,7 @@ class _Search:
             strategy=self.strategy.name,
             budget=self.picks,
             forward_passes=self.forward_passes,
+            late=self.late,
             expected_regret=self.predictions.expected_regret(picks) if self.predictions else None,
             notes=tuple(self.notes),
         )

@@ -1,9 +1,6 @@
 """The first steps of fine-tuning, as a score: the validation metric after few steps, of trainings that go on from round to round."""
 
-import contextlib
-import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +8,7 @@ from pathlib import Path
 import torch
 
 from hubtune.engines import Engine, OneProcess
-from hubtune.errors import HubTuneError, of_model
+from hubtune.errors import RunError, of_model
 from hubtune.features import extract
 from hubtune.hub import Backbone, Hub
 from hubtune.runs import Event, Listener, cache_folder, lock
@@ -24,7 +21,7 @@ from hubtune.training.evaluation import evaluate
 from hubtune.training.heads import fit_head
 from hubtune.training.learner import Batch
 from hubtune.training.loop import DamagedCheckpoint, OutOfTime, Plan, set_aside, train
-from hubtune.training.method import Setting
+from hubtune.training.method import PROTOCOL_VERSION, Setting
 from hubtune.training.predictor import Single
 from hubtune.training.runtime import Runtime
 from hubtune.training.seeds import derive
@@ -38,7 +35,7 @@ class ShortTuning:
     at its bold rate on everything.
 
     The schedule has the length of the last round, so that a later round continues an earlier one from its checkpoint. Scores stay in the
-    cache, checkpoints until a model is forgotten.
+    cache, checkpoints until they are forgotten.
     """
 
     task: Task
@@ -48,50 +45,54 @@ class ShortTuning:
     seed: int = 0
     device: str = "cpu"
     deadline: float | None = None
-    """``time.time()`` after which no further step is made."""
+    """``time.time()`` after which nothing is begun, and a training pauses."""
 
     def score(self, name: str, *, hub: Hub, until: int) -> Scored:
-        """Train one model until so many steps are made, counted from the first round; whatever goes wrong is in the answer.
+        """Train one model until so many steps are made, counted from the first round; what is wrong with the model is in the answer.
 
         Returns:
             the validation metric, as TUNED.
+
+        Raises:
+            RunError: the cache cannot be written; what is in it is not lost.
         """
         began, scored = time.monotonic(), Scored()
         try:
             scored.scores[TUNED] = self._known(name, hub, until, scored)
+        except RunError:
+            raise
         except Exception as error:
-            scored.fail(of_model(error, name))
+            scored.fail(of_model(error))
         scored.seconds = time.monotonic() - began
         return scored
 
-    def forget(self, names: Iterable[str], hub: Hub) -> None:
-        """Delete the checkpoints of models that do not go on."""
-        for name in names:
-            with contextlib.suppress(HubTuneError):  # a model that cannot be read has none
-                shutil.rmtree(self._checkpoint(self._memory(hub, name)).parent, ignore_errors=True)
-
     def _known(self, name: str, hub: Hub, until: int, scored: Scored) -> float:
-        memory = self._memory(hub, name)
-        label = f"{TUNED} after {until} of {self.rounds[-1]} steps"
-        if label not in memory.read():
+        check_time(self.deadline)
+        size = hub[name].size_within(self.input_size)
+        memory = Memory(hub.fingerprint(name, size), self.task.canvas_size([size]), self.task, self.seed)
+        label = f"{TUNED} after {until} of {self.rounds[-1]} steps, protocol {PROTOCOL_VERSION}"
+        key = "-".join(map(str, (memory.key, PROTOCOL_VERSION, *self.rounds)))
+        checkpoint = scored.checkpoint = cache_folder() / "trainings" / key / "checkpoint.pt"
+        if label in (known := memory.read()):
+            return known[label]
+        with lock(checkpoint.parent):
             check_time(self.deadline)
-            checkpoint = self._checkpoint(memory)
-            with lock(checkpoint.parent):
-                if label not in memory.read():  # another process may have trained it meanwhile
-                    try:
-                        value = self._train(name, hub, until, checkpoint, scored)
-                    except DamagedCheckpoint:
-                        set_aside(checkpoint)
-                        value = self._train(name, hub, until, checkpoint, scored)
-                    memory.write(memory.read() | {label: value})
-        return memory.read()[label]
+            if label in (known := memory.read()):  # another process has trained it meanwhile
+                return known[label]
+            try:
+                value = self._train(name, hub, until, checkpoint, scored)
+            except DamagedCheckpoint:
+                set_aside(checkpoint)
+                value = self._train(name, hub, until, checkpoint, scored)
+            memory.add({label: value})
+        return value
 
     def _train(self, name: str, hub: Hub, until: int, checkpoint: Path, scored: Scored) -> float:
         backbone = hub.load(name, input_size=hub[name].size_within(self.input_size))
         # A search runs in one process while the others wait for its answer.
         runtime = Runtime(device_name=self.device, alone=True)
         canvas_size = self.task.canvas_size([backbone.input_size])
-        learner = self._learner(backbone, Setting(seed=self.seed, canvas_size=canvas_size, runtime=runtime), checkpoint.exists(), scored)
+        learner = self._learner(backbone, Setting(seed=self.seed, canvas_size=canvas_size, runtime=runtime), scored)
         batches = Batches(
             task=self.task,
             split=self.task.train,
@@ -121,21 +122,21 @@ class ShortTuning:
         try:
             history = train(learner, counted, metrics, plan, runtime)
         except OutOfTime as error:
-            raise NotScoredInTime(str(error)) from error
+            raise NotScoredInTime(f"not scored: {error}") from error
         found = [row[f"val_{self.task.metric}"] for row in history if row["step"] == until]
         if not found:
             raise DamagedCheckpoint(f"the checkpoint {checkpoint} is past step {until}, of which nothing is known")
         return found[0]
 
-    def _learner(self, backbone: Backbone, setting: Setting, begun: bool, scored: Scored) -> SupervisedLearner:
-        """A learner to be trained from the start, or to be filled from a checkpoint where the training has begun."""
+    def _learner(self, backbone: Backbone, setting: Setting, scored: Scored) -> SupervisedLearner:
         method = TrainedMethod(steps=self.rounds[-1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, "learner"))
             head = self.task.head(backbone)
-            if isinstance(head, torch.nn.Linear) and not begun:
+            if isinstance(head, torch.nn.Linear):
                 for split in (self.task.train, self.task.val):
-                    scored.forward_passes += extract(backbone, split, setting.canvas_size, self.device).computed
+                    features = extract(backbone, split, setting.canvas_size, self.device, on_progress=lambda _: check_time(self.deadline))
+                    scored.forward_passes += features.computed
                 fit_head(head, backbone, self.task, setting)
         return SupervisedLearner(
             Single(backbone, head),
@@ -145,12 +146,11 @@ class ShortTuning:
             runtime=setting.runtime,
         )
 
-    def _memory(self, hub: Hub, name: str) -> Memory:
-        size = hub[name].size_within(self.input_size)
-        return Memory(hub.fingerprint(name, size), self.task.canvas_size([size]), self.task, self.seed)
 
-    def _checkpoint(self, memory: Memory) -> Path:
-        return cache_folder() / "trainings" / f"{memory.key}-{'-'.join(map(str, self.rounds))}" / "checkpoint.pt"
+def forget(checkpoint: Path) -> None:
+    """Delete what is kept of a training that does not go on."""
+    with lock(checkpoint.parent):
+        checkpoint.unlink(missing_ok=True)
 
 
 def tune_all(tuning: ShortTuning, hub: Hub, until: int, engine: Engine | None, on_event: Listener) -> dict[str, Scored]:
@@ -164,6 +164,6 @@ def tune_all(tuning: ShortTuning, hub: Hub, until: int, engine: Engine | None, o
     for position, scored in (engine or OneProcess()).do(score, hub.names, threads=torch.get_num_threads()):
         name = hub.names[position]
         results[name] = scored
-        scored.tell(on_event)
+        scored.tell(name, on_event)
         on_event(Event("short fine-tuning", len(results), len(hub), name))
     return {name: results[name] for name in hub.names}

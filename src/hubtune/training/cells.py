@@ -151,8 +151,7 @@ def _write(
     with watched_paths(predictor) as paths:
         test_outputs, test_metrics = evaluate(predictor, task, task.test, canvas_size, runtime)
     if not torch.isfinite(test_outputs).all():
-        names = ", ".join(record["models"])
-        raise ModelError(f"{names}: outputs on the test images are not numbers; choose a smaller learning rate")
+        raise ModelError("outputs on the test images are not numbers; choose a smaller learning rate")
     record |= {
         "metrics": {f"val_{name}": value for name, value in val_metrics.items()}
         | {f"test_{name}": value for name, value in test_metrics.items()},

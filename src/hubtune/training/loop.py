@@ -216,6 +216,7 @@ def _save(path: Path | None, learner: Learner, state: _State, runtime: Runtime) 
     }
     temporary = path.with_suffix(".tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(content, temporary)
         os.replace(temporary, path)
     # A full disk is a RuntimeError to torch.

@@ -13,7 +13,7 @@ from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError, TrainingError
 from hubtune.hub import Hub
 from hubtune.runs import Event, Listener, read_record, run_name, run_target, runs_folder, silent, write_atomically, write_record
-from hubtune.selection import AUTO, Strategy, search
+from hubtune.selection import AUTO, Strategy
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
 from hubtune.training.method import Method
@@ -22,6 +22,7 @@ from hubtune.workflow.contestants import labelled
 from hubtune.workflow.paths import describe_paths, write_samples
 from hubtune.workflow.planning import Plan
 from hubtune.workflow.rounds import Round, Watched, missing_seeds
+from hubtune.workflow.searching import search_in_time
 from hubtune.workflow.tabulating import tabulate
 
 
@@ -99,8 +100,9 @@ def compare(
     root = runs_folder()
     ranking = None
     if budget is not None:
-        options = {"budget": budget, "input_size": input_size, "seed": numbers[0], "device": str(runtime.device), "engine": chosen_engine}
-        ranking = runtime.on_main(lambda: search(hub, task, strategy, on_event=listener, **options))
+        options = {"budget": budget, "time_limit": time_limit, "input_size": input_size, "seed": numbers[0], "device": str(runtime.device)}
+        options |= {"engine": chosen_engine, "on_event": listener}
+        ranking = runtime.on_main(lambda: search_in_time(hub, task, strategy, **options))
         hub = ranking.picks
     if len(hub) == 0:
         raise ConfigurationError("the hub is empty: no model is left after the filter; expected at least one, so loosen --where")

@@ -100,13 +100,21 @@ def _entry(outcomes: Sequence[Outcome], method: Method, plan: Plan, trained: Map
     results = [outcome.result for outcome in outcomes if outcome.result]
     errors = {name: str(error) for outcome in outcomes for name, error in outcome.errors.items()}
     if not results:
-        return Entry(result=None, trained=tuple(trained.values()), error="; ".join(dict.fromkeys(errors.values())))
+        return Entry(result=None, trained=tuple(trained.values()), error=_one_text(errors))
     return Entry(
         result=max(results, key=plan.score),
         singles=() if method.takes_many else tuple(results),
         trained=tuple(trained.values()),
         left_out=tuple(f"{name}: {error}" for name, error in errors.items()),
     )
+
+
+def _one_text(errors: Mapping[str, str]) -> str:
+    """All errors, each once, with the names of those that ended in it where not all of them did."""
+    names: dict[str, list[str]] = {}
+    for name, error in errors.items():
+        names.setdefault(error, []).append(name)
+    return "; ".join(f"{', '.join(those)}: {error}" if len(names) > 1 else error for error, those in names.items())
 
 
 def _trained(wanted: Sequence[Wanted], plan: Plan, seen: Mapping[str, Result]) -> dict[str, Result]:

@@ -11,7 +11,7 @@ from hubtune.engines import Engine, engine_named
 from hubtune.errors import ConfigurationError
 from hubtune.hub import Hub
 from hubtune.runs import Listener, read_record, run_name, run_target, runs_folder, silent
-from hubtune.selection import AUTO, Budget, Strategy, search
+from hubtune.selection import AUTO, Budget, Strategy
 from hubtune.tasks import Task
 from hubtune.training.cells import environment
 from hubtune.training.method import Method
@@ -21,6 +21,7 @@ from hubtune.workflow.outcome import write_run
 from hubtune.workflow.paths import known_rights
 from hubtune.workflow.planning import Plan, Wanted, nothing_finished
 from hubtune.workflow.running import CellRunner
+from hubtune.workflow.searching import search_in_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +116,9 @@ def tune(
     root = runs_folder()
     ranking = None
     if budget is not None:
-        options = {"budget": budget, "input_size": input_size, "seed": seed, "device": str(runtime.device), "engine": chosen_engine}
-        options["past"] = past
-        ranking = runtime.on_main(lambda: search(hub, task, strategy, on_event=listener, **options))
+        options = {"budget": budget, "time_limit": time_limit, "input_size": input_size, "seed": seed, "device": str(runtime.device)}
+        options |= {"engine": chosen_engine, "past": past, "on_event": listener}
+        ranking = runtime.on_main(lambda: search_in_time(hub, task, strategy, **options))
         hub = ranking.picks
     if len(hub) == 0:
         raise ConfigurationError("the hub is empty: no model is left after the filter; expected at least one, so loosen --where")

@@ -15,6 +15,8 @@ from rich.console import Console
 from hubtune import report
 from hubtune.errors import RunError
 from hubtune.report import section
+from hubtune.report.headline import _search_sentence
+from hubtune.report.record import parse
 
 
 def shown(renderable, width: int = 100) -> str:
@@ -180,3 +182,13 @@ def test_acronyms_keep_their_capitals_within_a_sentence():
         "test_closeness": "1 \N{MINUS SIGN} NME on test",
         "loss": "loss",
     }
+
+
+def test_a_sentence_tells_models_that_failed_from_those_there_was_no_time_for(make_record):
+    record = make_record(models=5)
+    [failed] = [row for row in record["search"]["rows"] if row["error"]]
+    assert (sentence := _search_sentence(parse(record))) is not None
+    assert sentence.endswith("; 1 could not be scored.")
+    failed["late"] = True
+    assert (sentence := _search_sentence(parse(record))) is not None
+    assert sentence.endswith("; there was no time left for 1.")

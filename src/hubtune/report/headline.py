@@ -41,7 +41,7 @@ def _search_sentence(record: Record) -> str | None:
     failed = sum(row.error is not None for row in rows) - late
     models = f"{len(rows)} model{'s' * (len(rows) != 1)}"
     picked = f"{record.search.strategy or 'the search'} picked {several(picks)}" if picks else "none was picked"
-    left_out = (f"; {failed} could not be scored" if failed else "") + (f"; time was up before {late} were scored" if late else "")
+    left_out = (f"; {failed} could not be scored" if failed else "") + (f"; there was no time left for {late}" if late else "")
     return f"Of {models}, {picked}{left_out}."
 
 

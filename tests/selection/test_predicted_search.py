@@ -204,13 +204,23 @@ def test_a_search_whose_time_is_up_within_a_training_loads_nothing_more_and_lose
     assert search(hub, task, strategy, budget=1).forward_passes == 2 * 32 + len(task.val)  # the third goes on after its first step
 
 
-def test_a_cache_that_cannot_be_written_ends_a_search_by_steps(task, hub, monkeypatch):
+@pytest.mark.parametrize("strategy", [FewSteps(steps=(1,)), "logme"])
+def test_a_cache_that_cannot_be_written_ends_a_search_and_is_no_fault_of_a_model(task, hub, monkeypatch, strategy):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("hubtune.selection.memory.os", SimpleNamespace(replace=full))
     with pytest.raises(RunError, match=r"scores cannot be written.*No space left on device.*HUBTUNE_CACHE"):
-        search(hub, task, FewSteps(steps=(1,)), budget=1)
+        search(hub, task, strategy, budget=1)
+
+
+def test_features_that_cannot_be_written_end_a_search(task, hub, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hubtune.features.cache.save_file", full)
+    with pytest.raises(RunError, match=r"features cannot be written.*No space left on device.*HUBTUNE_CACHE"):
+        search(hub, task, "logme", budget=1)
 
 
 def test_a_damaged_checkpoint_of_a_search_is_set_aside(task, hub):

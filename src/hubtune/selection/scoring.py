@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from hubtune.engines import Engine
-from hubtune.errors import ConfigurationError, HubTuneError, SearchError, of_model
+from hubtune.errors import ConfigurationError, HubTuneError, RunError, SearchError, of_model
 from hubtune.features import Features, extract, recall
 from hubtune.hub import Backbone, Hub, ModelCard
 from hubtune.proxies import ProxyInputs, evaluate, find_proxy
@@ -42,7 +42,13 @@ class Scored:
     """Proxies beside those of the strategy that this model has no score of, and why."""
 
     def fail(self, error: HubTuneError) -> None:
-        """Note why there are no scores."""
+        """Note why there are no scores.
+
+        Raises:
+            RunError: it is one: a cache that cannot be written is no fault of the model's.
+        """
+        if isinstance(error, RunError):
+            raise error
         self.error = str(error)
         self.late = isinstance(error, NotScoredInTime)
 

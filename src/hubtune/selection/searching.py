@@ -61,6 +61,7 @@ def search(
         ConfigurationError: a budget that cannot be met.
         UnknownNameError: no such strategy or proxy.
         SearchError: no model of the hub could be scored, or fewer than the budget.
+        RunError: the cache cannot be written; what was scored is not lost.
     """
     started = time.monotonic()
     chosen = strategy_for(task, strategy)

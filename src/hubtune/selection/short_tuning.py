@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from hubtune.engines import Engine, OneProcess
-from hubtune.errors import RunError, of_model
+from hubtune.errors import of_model
 from hubtune.features import extract
 from hubtune.hub import Backbone, Hub
 from hubtune.runs import Event, Listener, cache_folder, lock
@@ -59,8 +59,6 @@ class ShortTuning:
         began, scored = time.monotonic(), Scored()
         try:
             scored.scores[TUNED] = self._known(name, hub, until, scored)
-        except RunError:
-            raise
         except Exception as error:
             scored.fail(of_model(error))
         scored.seconds = time.monotonic() - began

@@ -23,7 +23,7 @@ def test_regret_is_zero_for_the_best_model_and_never_negative(table):
 def test_a_larger_budget_never_adds_regret(table, data):
     order = data.draw(st.permutations(sorted(table)))
     regrets = [relative_regret(table, order[: i + 1]) for i in range(len(order))]
-    assert regrets == sorted(regrets, reverse=True)
+    assert all(more <= less + 1e-12 for less, more in itertools.pairwise(regrets))  # but for rounding
     assert regrets[-1] == 0
 
 
